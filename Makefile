@@ -1,0 +1,55 @@
+# hublet: the verbs. Each makes the virtual environment it needs; nothing has to be installed by hand but Python 3.11.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ROOMS := adr broker certs device_sim dps emulator hub
+
+.PHONY: help install demo test check format unit bench fuzz clean
+help:
+	@echo "make demo    start the emulator, onboard 25 devices, renew one certificate"
+	@echo "make test    the whole suite, official SDK included"
+	@echo "make check   format, lint, types, room rule, unit tests"
+	@echo "make bench   the budgets table, as ratios in one run"
+	@echo "make fuzz    a minute of malformed MQTT against the front"
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable .
+	@touch $@
+install: $(VENV)/.installed
+
+# The official SDK wants paho-mqtt 1.x: a virtual environment of its own.
+.venv-sdk/.installed: tests/conformance/sdk-requirements.txt
+	$(PYTHON) -m venv .venv-sdk
+	.venv-sdk/bin/python -m pip install --quiet --disable-pip-version-check -r tests/conformance/sdk-requirements.txt
+	@touch $@
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix --exit-zero --quiet .
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/pytest -q tests/unit
+
+unit: install
+	$(BIN)/pytest -q tests/unit
+
+test: install .venv-sdk/.installed
+	$(BIN)/pytest -m "not load"
+
+demo: install
+	$(BIN)/hublet demo
+
+bench: install
+	$(BIN)/python -m bench
+
+fuzz: install
+	$(BIN)/python -m bench.fuzz --seconds 60
+
+clean:
+	rm -rf $(VENV) .venv-sdk .mypy_cache .ruff_cache .pytest_cache

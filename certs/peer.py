@@ -1,0 +1,48 @@
+"""The certificates a TLS peer presented."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+from cryptography import x509
+
+
+@dataclass(frozen=True)
+class PeerChain:
+    """The chain of one TLS handshake, leaf first, as DER; empty when the client presented none.
+
+    The handshake has proven that the client holds the leaf's private key. Nothing else about it is validated.
+    """
+
+    der: tuple[bytes, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.der)
+
+    @cached_property
+    def leaf(self) -> x509.Certificate | None:
+        """The presented leaf.
+
+        Raises:
+            ValueError: the certificate cannot be parsed.
+        """
+        return x509.load_der_x509_certificate(self.der[0]) if self.der else None
+
+    @cached_property
+    def intermediates(self) -> tuple[x509.Certificate, ...]:
+        """What came after the leaf, in the order presented.
+
+        Raises:
+            ValueError: a certificate cannot be parsed.
+        """
+        return tuple(x509.load_der_x509_certificate(der) for der in self.der[1:])
+
+    @cached_property
+    def sha1_thumbprint(self) -> str:
+        """Upper-case hex SHA-1 of the leaf, or an empty text."""
+        return hashlib.sha1(self.der[0], usedforsecurity=False).hexdigest().upper() if self.der else ""
+
+    @cached_property
+    def sha256_thumbprint(self) -> str:
+        """Upper-case hex SHA-256 of the leaf, or an empty text."""
+        return hashlib.sha256(self.der[0]).hexdigest().upper() if self.der else ""
