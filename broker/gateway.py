@@ -68,13 +68,24 @@ class Session(Protocol):
     """
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """The key of the connection over all gateways."""
+        ...
+
     @property
-    def device_id(self) -> str: ...
+    def device_id(self) -> str:
+        """The device, for logs."""
+        ...
+
     @property
-    def session_present(self) -> bool: ...
+    def session_present(self) -> bool:
+        """Whether the client finds its persisted session again."""
+        ...
+
     @property
-    def expires_at(self) -> datetime | None: ...
+    def expires_at(self) -> datetime | None:
+        """When the credential ends, None for never."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +134,7 @@ class Gateway(Protocol):
         """Tell whether the filter is one this device may hold; False closes the connection."""
         ...
 
-    def subscribed(
-        self, session: Session, topic_filters: Sequence[tuple[str, int]], now: datetime
-    ) -> list[Action]:
+    def subscribed(self, session: Session, topic_filters: Sequence[tuple[str, int]], now: datetime) -> list[Action]:
         """Record granted filters (with the granted QoS, 0 or 1) and say what goes out right after SUBACK."""
         ...
 
@@ -134,7 +143,15 @@ class Gateway(Protocol):
         ...
 
     def receive(
-        self, session: Session, topic: str, payload: bytes, qos: int, *, retain: bool, dup: bool, now: datetime
+        self,
+        session: Session,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        *,
+        retain: bool,
+        dup: bool,
+        now: datetime,
     ) -> list[Action]:
         """Take one PUBLISH; the PUBACK (qos 1) leaves before the returned actions."""
         ...
