@@ -5,6 +5,7 @@ Declared here because this is the lowest room with state; `hub` and `dps` use it
 `commit`, and nothing that was acknowledged to a client may rest on something uncommitted.
 """
 
+import builtins
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -76,7 +77,7 @@ class Store(Protocol):
         """Add an entry to the end of a stream and return its sequence number."""
         ...
 
-    def read(self, stream: str, from_sequence: int = 0, limit: int = 1000) -> list[Entry]:
+    def read(self, stream: str, from_sequence: int = 0, limit: int = 1000) -> builtins.list[Entry]:
         """Read a stream in order from a sequence number on, committed or not."""
         ...
 

@@ -1,0 +1,316 @@
+"""The SQLite backend of the store port: one file in WAL mode, or memory, owned by one process at a time."""
+
+import builtins
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from adr.store import Entry, Record, RevisionMismatch, StoreError
+from emulator.lockfile import LockFile
+
+logger = logging.getLogger("emulator")
+
+Rows = list[Any]
+
+SCHEMA_VERSION = 1
+# An entry's row id is its stream's number and its sequence side by side: a stream is one run of the table's own tree,
+# so that appending needs no index. 2^23 streams of 2^40 entries fit into SQLite's 63 bits.
+SEQUENCE_BITS = 40
+
+SCHEMA = """
+CREATE TABLE records (
+    tbl TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, revision INTEGER NOT NULL,
+    PRIMARY KEY (tbl, key)
+) WITHOUT ROWID;
+CREATE TABLE streams (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE entries (id INTEGER PRIMARY KEY, header TEXT NOT NULL, body BLOB NOT NULL);
+"""
+
+GET = "SELECT value, revision FROM records WHERE tbl = ? AND key = ?"
+PUT = """INSERT INTO records VALUES (?, ?, ?, 1)
+ON CONFLICT DO UPDATE SET value = excluded.value, revision = revision + 1 RETURNING revision"""
+PUT_NEW = "INSERT INTO records VALUES (?, ?, ?, 1) ON CONFLICT DO NOTHING RETURNING revision"
+PUT_OVER = """UPDATE records SET value = ?, revision = revision + 1
+WHERE tbl = ? AND key = ? AND revision = ? RETURNING revision"""
+DELETE = "DELETE FROM records WHERE tbl = ? AND key = ? RETURNING revision"
+LIST = """SELECT key, value, revision FROM records
+WHERE tbl = ? AND key >= ? AND key > ? AND (? IS NULL OR key < ?) ORDER BY key LIMIT ?"""
+APPEND = "INSERT INTO entries VALUES (?, ?, ?)"
+READ = "SELECT id, header, body FROM entries WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+
+
+class Tail:
+    """Where the next entry of one stream goes: the row id of its sequence 0, and the next sequence."""
+
+    __slots__ = ("base", "next")
+
+    def __init__(self, base: int, next_sequence: int) -> None:
+        self.base = base
+        self.next = next_sequence
+
+
+class SqliteStore:
+    """A `Store` in one SQLite file, or in memory for `":memory:"`.
+
+    `kill -9` loses nothing committed; a power cut may lose the last commits but leaves a file that opens
+    (WAL with synchronous=NORMAL). A write that fails undoes everything since the last commit at once and makes
+    the next `commit` fail: nothing acknowledged can rest on half of it.
+
+    Raises:
+        StoreError: another process has the file, it is not ours, newer than this program, or cannot be written.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._pending: list[tuple[int, str, bytes]] = []
+        self._tails: dict[str, Tail] = {}
+        self._failure: str | None = None
+        self._lock: LockFile | None = None
+        if str(path) != ":memory:":
+            self._lock = _claim(Path(path))
+        try:
+            self._database = _open(str(path))
+        except BaseException:
+            self._release()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def get(self, table: str, key: str) -> Record | None:
+        """Read one record.
+
+        Raises:
+            StoreError: the file could not be read.
+        """
+        rows = self._query(GET, (table, key))
+        return Record(key, *rows[0]) if rows else None
+
+    def put(self, table: str, key: str, value: str, expected: int | None = None) -> int:
+        """Write a record and return its new revision; see the port for `expected`.
+
+        Raises:
+            RevisionMismatch: `expected` is not the present revision; nothing is changed.
+            StoreError: it could not be written; everything since the last commit is undone.
+        """
+        if expected is None:
+            rows = self._write(PUT, (table, key, value))
+        elif expected == 0:
+            rows = self._write(PUT_NEW, (table, key, value))
+        else:
+            rows = self._write(PUT_OVER, (value, table, key, expected))
+        if not rows:
+            raise self._mismatch(table, key, expected)
+        return int(rows[0][0])
+
+    def delete(self, table: str, key: str, expected: int | None = None) -> bool:
+        """Remove a record; False when there was none.
+
+        Raises:
+            RevisionMismatch: `expected` is not the present revision; nothing is changed.
+            StoreError: it could not be written; everything since the last commit is undone.
+        """
+        if expected is not None:
+            record = self.get(table, key)
+            if (record.revision if record else 0) != expected:
+                raise self._mismatch(table, key, expected)
+        return bool(self._write(DELETE, (table, key)))
+
+    def list(self, table: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[Record]:
+        """Read records in key order (by code point): those that start with `prefix` and come after `after`.
+
+        Raises:
+            StoreError: the file could not be read.
+        """
+        end = _successor(prefix)
+        rows = self._query(LIST, (table, prefix, after, end, end, limit))
+        return [Record(*row) for row in rows]
+
+    def append(self, stream: str, header: str, body: bytes = b"") -> int:
+        """Add an entry to the end of a stream and return its sequence number; it is written at the commit.
+
+        Raises:
+            StoreError: an earlier write since the last commit failed, or the stream could not be opened.
+        """
+        if self._failure is not None:
+            raise StoreError(self._failure)
+        tail = self._tails.get(stream) or self._open_stream(stream)
+        sequence = tail.next
+        tail.next = sequence + 1
+        self._pending.append((tail.base + sequence, header, body))
+        return sequence
+
+    def read(self, stream: str, from_sequence: int = 0, limit: int = 1000) -> builtins.list[Entry]:
+        """Read a stream in order from a sequence number on, committed or not.
+
+        Raises:
+            StoreError: the file could not be read.
+        """
+        base = self._base(stream)
+        if base is None:
+            return []
+        self._flush()
+        first, end = base + max(from_sequence, 0), base + (1 << SEQUENCE_BITS)
+        return [Entry(row[0] - base, row[1], row[2]) for row in self._query(READ, (first, end, limit))]
+
+    def streams(self, prefix: str = "") -> Iterator[str]:
+        """Name the streams that have entries, in order.
+
+        Raises:
+            StoreError: the file could not be read.
+        """
+        end = _successor(prefix)
+        rows = self._query(
+            "SELECT name FROM streams WHERE name >= ? AND (? IS NULL OR name < ?) ORDER BY name", (prefix, end, end)
+        )
+        return iter([row[0] for row in rows])
+
+    def commit(self) -> None:
+        """Make everything written since the last commit durable; costs nothing when there is nothing.
+
+        Raises:
+            StoreError: it could not, or an earlier write had failed; everything since the last commit is undone.
+        """
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise StoreError(failure)
+        if not self._pending and not self._database.in_transaction:
+            return
+        try:
+            self._flush()
+            self._database.execute("COMMIT")
+        except (sqlite3.Error, StoreError) as error:
+            undone = error if isinstance(error, StoreError) else self._undo(error)
+            self._failure = None
+            raise undone from error
+
+    def close(self) -> None:
+        """Give up what is not committed, close the file and let another process have it."""
+        self._pending.clear()
+        self._database.close()
+        self._release()
+
+    def _query(self, sql: str, parameters: tuple[object, ...]) -> Rows:
+        try:
+            return self._database.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"the state could not be read: {error}") from error
+
+    def _write(self, sql: str, parameters: tuple[object, ...]) -> Rows:
+        if self._failure is not None:
+            raise StoreError(self._failure)
+        try:
+            self._begin()
+            return self._database.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise self._undo(error) from error
+
+    def _begin(self) -> None:
+        if not self._database.in_transaction:
+            self._database.execute("BEGIN IMMEDIATE")
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        try:
+            self._begin()
+            self._database.executemany(APPEND, self._pending)
+        except sqlite3.Error as error:
+            raise self._undo(error) from error
+        self._pending.clear()
+
+    def _undo(self, error: sqlite3.Error) -> StoreError:
+        """Return to the last commit; until the next `commit` has said so, nothing more can be written."""
+        # SQLite itself has already rolled back after some errors (a full disk), and then there is nothing to undo.
+        with contextlib.suppress(sqlite3.Error):
+            self._database.rollback()
+        self._pending.clear()
+        self._tails.clear()
+        self._failure = f"the state could not be written, everything since the last commit is undone: {error}"
+        logger.error("%s", self._failure)
+        return StoreError(self._failure)
+
+    def _mismatch(self, table: str, key: str, expected: int | None) -> RevisionMismatch:
+        record = self.get(table, key)
+        present = f"has revision {record.revision}" if record else "does not exist"
+        return RevisionMismatch(f"{table} {key!r} {present}, revision {expected} was expected")
+
+    def _base(self, stream: str) -> int | None:
+        tail = self._tails.get(stream)
+        if tail is not None:
+            return tail.base
+        rows = self._query("SELECT number FROM streams WHERE name = ?", (stream,))
+        return int(rows[0][0]) << SEQUENCE_BITS if rows else None
+
+    def _open_stream(self, stream: str) -> Tail:
+        base = self._base(stream)
+        if base is None:
+            rows = self._write("INSERT INTO streams (name) VALUES (?) RETURNING number", (stream,))
+            base = int(rows[0][0]) << SEQUENCE_BITS
+        rows = self._query("SELECT max(id) FROM entries WHERE id >= ? AND id < ?", (base, base + (1 << SEQUENCE_BITS)))
+        last = rows[0][0]
+        tail = self._tails[stream] = Tail(base, 0 if last is None else last - base + 1)
+        return tail
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+def _claim(path: Path) -> LockFile:
+    """Make the directory and an empty file that only we may read (it holds keys), and take its lock."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = LockFile(path.with_name(path.name + ".lock"))
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreError(f"the state {path} cannot be opened: {error.strerror}") from error
+    return lock
+
+
+def _open(path: str) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=1.0, isolation_level=None, cached_statements=256)
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY", "cache_size = -16384"):
+            database.execute(f"PRAGMA {pragma}")
+        _require_schema(database, path)
+    except sqlite3.Error as error:
+        database.close()
+        raise StoreError(f"the state {path} cannot be opened: {error}") from error
+    except StoreError:
+        database.close()
+        raise
+    return database
+
+
+def _require_schema(database: sqlite3.Connection, path: str) -> None:
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version == SCHEMA_VERSION:
+        return
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if version != 0 or tables:
+        raise StoreError(
+            f"the state {path} has schema version {version}, this hublet knows {SCHEMA_VERSION}: "
+            "use the hublet that wrote it, or another --state-dir"
+        )
+    database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
+def _successor(prefix: str) -> str | None:
+    """Return the least text above all texts that start with `prefix`, or None when there is none."""
+    stem = prefix.rstrip("\U0010ffff")
+    if not stem:
+        return None
+    following = ord(stem[-1]) + 1
+    # Surrogates are no characters: SQLite's text order has nothing between U+D7FF and U+E000.
+    return stem[:-1] + chr(0xE000 if following == 0xD800 else following)
