@@ -6,6 +6,8 @@ from functools import cached_property
 
 from cryptography import x509
 
+from certs.extensions import load_certificate
+
 
 @dataclass(frozen=True)
 class PeerChain:
@@ -24,18 +26,18 @@ class PeerChain:
         """The presented leaf.
 
         Raises:
-            ValueError: the certificate cannot be parsed.
+            MalformedCertificate: the certificate cannot be parsed.
         """
-        return x509.load_der_x509_certificate(self.der[0]) if self.der else None
+        return load_certificate(self.der[0]) if self.der else None
 
     @cached_property
     def intermediates(self) -> tuple[x509.Certificate, ...]:
         """What came after the leaf, in the order presented.
 
         Raises:
-            ValueError: a certificate cannot be parsed.
+            MalformedCertificate: a certificate cannot be parsed.
         """
-        return tuple(x509.load_der_x509_certificate(der) for der in self.der[1:])
+        return tuple(load_certificate(der) for der in self.der[1:])
 
     @cached_property
     def sha1_thumbprint(self) -> str:

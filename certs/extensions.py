@@ -1,0 +1,82 @@
+"""Reading facts from certificates that somebody else made: one error for all the ways they can be malformed."""
+
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+ExtensionT = TypeVar("ExtensionT", bound=x509.ExtensionType)
+
+
+class MalformedCertificate(ValueError):
+    """A certificate whose names or extensions cannot be decoded."""
+
+
+def load_certificate(der: bytes) -> x509.Certificate:
+    """Parse one DER certificate.
+
+    Raises:
+        MalformedCertificate: it is not one.
+    """
+    try:
+        return x509.load_der_x509_certificate(der)
+    except ValueError as error:
+        raise MalformedCertificate(f"not a DER certificate: {error}") from error
+    except x509.InvalidVersion as error:
+        raise MalformedCertificate(f"not an X.509 certificate: version {error.parsed_version}") from error
+
+
+def extension_of(certificate: x509.Certificate, extension: type[ExtensionT]) -> ExtensionT | None:
+    """Read one extension's value; None when the certificate has no such extension.
+
+    Raises:
+        MalformedCertificate: the certificate's extensions cannot be decoded.
+    """
+    try:
+        return certificate.extensions.get_extension_for_class(extension).value
+    except x509.ExtensionNotFound:
+        return None
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise MalformedCertificate(f"its extensions cannot be decoded: {error}") from error
+
+
+def subject_of(certificate: x509.Certificate) -> x509.Name:
+    """Read the subject.
+
+    Raises:
+        MalformedCertificate: it cannot be decoded.
+    """
+    try:
+        return certificate.subject
+    except ValueError as error:
+        raise MalformedCertificate(f"its subject cannot be decoded: {error}") from error
+
+
+def issuer_of(certificate: x509.Certificate) -> x509.Name:
+    """Read the issuer's name.
+
+    Raises:
+        MalformedCertificate: it cannot be decoded.
+    """
+    try:
+        return certificate.issuer
+    except ValueError as error:
+        raise MalformedCertificate(f"its issuer cannot be decoded: {error}") from error
+
+
+def common_name_of(certificate: x509.Certificate) -> str | None:
+    """Read the subject's common name; None when there is none or more than one.
+
+    Raises:
+        MalformedCertificate: the subject cannot be decoded.
+    """
+    return single_common_name(subject_of(certificate))
+
+
+def single_common_name(name: x509.Name) -> str | None:
+    """Pick the only common name of a name; None when there is none or more than one."""
+    attributes = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if len(attributes) != 1:
+        return None
+    value = attributes[0].value
+    return value if isinstance(value, str) else None
