@@ -104,9 +104,7 @@ def verify_sas_signature(token: SasToken, key_base64: str) -> bool:
     return hmac.compare_digest(expected, token.signature)
 
 
-def format_sas_token(
-    resource_raw: str, key_base64: str, expires_at: int, policy_name: str | None = None
-) -> str:
+def format_sas_token(resource_raw: str, key_base64: str, expires_at: int, policy_name: str | None = None) -> str:
     """Write a token for a resource that is already encoded as it shall appear; `expires_at` is Unix seconds.
 
     Raises:

@@ -1,0 +1,214 @@
+"""The identity registry of one hub: its devices and their modules, kept in the store."""
+
+import logging
+from dataclasses import replace
+from datetime import datetime
+
+from adr.store import Record, RevisionMismatch, Store
+from hub.errors import (
+    DeviceAlreadyExists,
+    DeviceNotFound,
+    ModuleAlreadyExistsOnDevice,
+    ModuleNotFound,
+    PreconditionFailed,
+)
+from hub.identity import (
+    Authentication,
+    AuthenticationType,
+    DeviceIdentity,
+    DeviceStatus,
+    ModuleIdentity,
+    check_authentication,
+    check_device_id,
+    format_etag,
+    generate_generation_id,
+)
+from hub.identity_json import (
+    format_device_record,
+    format_module_record,
+    parse_device_record,
+    parse_module_record,
+)
+
+log = logging.getLogger("hub")
+
+# What a device leaves behind in other tables, under its ID or its ID and a slash.
+DEPENDENT_TABLES = ("modules", "sessions", "credentials")
+
+
+class DeviceRegistry:
+    """Devices and modules of one hub; IDs are case-sensitive."""
+
+    def __init__(self, store: Store, hub_name: str) -> None:
+        self._store = store
+        self._hub_name = hub_name
+        self._devices = f"{hub_name}.devices"
+        self._modules = f"{hub_name}.modules"
+
+    def get(self, device_id: str) -> DeviceIdentity | None:
+        """Read a device, None when there is none."""
+        record = self._store.get(self._devices, device_id)
+        return parse_device_record(record) if record else None
+
+    def create(
+        self,
+        device_id: str,
+        authentication: Authentication | None,
+        now: datetime,
+        *,
+        status: DeviceStatus = DeviceStatus.ENABLED,
+        status_reason: str | None = None,
+    ) -> DeviceIdentity:
+        """Create a device; without an authentication, or with `sas` without keys, keys are generated.
+
+        Raises:
+            ArgumentInvalid: ID, keys or thumbprints are malformed.
+            DeviceAlreadyExists: the ID is taken.
+
+        Source: live probes of PUT /devices/{id} (observed).
+        """
+        check_device_id(device_id)
+        identity = DeviceIdentity(
+            device_id,
+            generate_generation_id(now),
+            "",
+            _complete(authentication),
+            now,
+            status,
+            status_reason,
+        )
+        if self._store.get(self._devices, device_id):
+            raise DeviceAlreadyExists(f"A device with ID '{device_id}' is already registered.")
+        return self._put(identity, expected=0)
+
+    def update(self, identity: DeviceIdentity, now: datetime, *, etag: str | None = None) -> DeviceIdentity:
+        """Replace status and authentication of a device; `etag` None overwrites whatever is there.
+
+        Raises:
+            ArgumentInvalid: keys or thumbprints are malformed.
+            DeviceNotFound: no such device.
+            PreconditionFailed: `etag` is not the device's.
+        """
+        record, present = self._require(identity.device_id)
+        if etag is not None and etag != present.etag:
+            raise PreconditionFailed(
+                f"ETag {etag!r} of device {identity.device_id} is not the present {present.etag!r}"
+            )
+        changed = identity.status is not present.status
+        updated = replace(
+            present,
+            authentication=_complete(identity.authentication),
+            status=identity.status,
+            status_reason=identity.status_reason,
+            status_updated=now if changed else present.status_updated,
+        )
+        return self._put(updated, expected=record.revision)
+
+    def provision(self, device_id: str, authentication: Authentication, now: datetime) -> tuple[DeviceIdentity, bool]:
+        """Create the device, or give the one there this authentication; True when it was created.
+
+        A device that has this authentication already is left as it is, ETag included.
+
+        Raises:
+            ArgumentInvalid: ID, keys or thumbprints are malformed.
+        """
+        present = self.get(device_id)
+        if present is None:
+            return self.create(device_id, authentication, now), True
+        if present.authentication == authentication:
+            return present, False
+        return self.update(replace(present, authentication=authentication), now), False
+
+    def delete(self, device_id: str, *, etag: str | None = None) -> None:
+        """Delete a device with its modules, sessions and certificate operations.
+
+        Raises:
+            DeviceNotFound: no such device.
+            PreconditionFailed: `etag` is not the device's.
+        """
+        record, present = self._require(device_id)
+        if etag is not None and etag != present.etag:
+            raise PreconditionFailed(f"ETag {etag!r} of device {device_id} is not the present {present.etag!r}")
+        self._store.delete(self._devices, device_id, expected=record.revision)
+        for table in DEPENDENT_TABLES:
+            self._forget(f"{self._hub_name}.{table}", device_id)
+        log.info("device %s: deleted from hub %s", device_id, self._hub_name)
+
+    def get_module(self, device_id: str, module_id: str) -> ModuleIdentity | None:
+        """Read a module, None when there is none."""
+        record = self._store.get(self._modules, f"{device_id}/{module_id}")
+        return parse_module_record(record) if record else None
+
+    def list_modules(self, device_id: str) -> list[ModuleIdentity]:
+        """Read the modules of a device (at most 1,000)."""
+        return [parse_module_record(record) for record in self._store.list(self._modules, f"{device_id}/")]
+
+    def create_module(
+        self,
+        device_id: str,
+        module_id: str,
+        authentication: Authentication | None,
+        now: datetime,
+        *,
+        managed_by: str | None = None,
+    ) -> ModuleIdentity:
+        """Create a module on a device.
+
+        Raises:
+            ArgumentInvalid: ID, keys or thumbprints are malformed.
+            DeviceNotFound: no such device.
+            ModuleAlreadyExistsOnDevice: the ID is taken.
+        """
+        check_device_id(module_id, "moduleId")
+        self._require(device_id)
+        module = ModuleIdentity(
+            device_id, module_id, generate_generation_id(now), "", _complete(authentication), now, managed_by
+        )
+        key = f"{device_id}/{module_id}"
+        if self._store.get(self._modules, key):
+            raise ModuleAlreadyExistsOnDevice(f"module {module_id} is already registered on device {device_id}")
+        revision = self._store.put(self._modules, key, format_module_record(module), expected=0)
+        return replace(module, etag=format_etag(module.generation_id, revision))
+
+    def delete_module(self, device_id: str, module_id: str) -> None:
+        """Delete a module.
+
+        Raises:
+            ModuleNotFound: no such module.
+        """
+        key = f"{device_id}/{module_id}"
+        if not self._store.delete(self._modules, key):
+            raise ModuleNotFound(f"device {device_id} has no module {module_id}")
+        self._store.delete(f"{self._hub_name}.sessions", key)
+
+    def _require(self, device_id: str) -> tuple[Record, DeviceIdentity]:
+        record = self._store.get(self._devices, device_id)
+        if record is None:
+            raise DeviceNotFound(f"device {device_id!r} is not registered in hub {self._hub_name}")
+        return record, parse_device_record(record)
+
+    def _put(self, identity: DeviceIdentity, expected: int) -> DeviceIdentity:
+        try:
+            revision = self._store.put(self._devices, identity.device_id, format_device_record(identity), expected)
+        except RevisionMismatch as error:
+            raise PreconditionFailed(f"device {identity.device_id} was changed at the same time") from error
+        return replace(identity, etag=format_etag(identity.generation_id, revision))
+
+    def _forget(self, table: str, device_id: str) -> None:
+        self._store.delete(table, device_id)
+        while records := self._store.list(table, f"{device_id}/"):
+            for record in records:
+                self._store.delete(table, record.key)
+
+    def list(self, after: str = "", limit: int = 1000) -> list[DeviceIdentity]:
+        """Read devices in the order of their IDs, those after `after`."""
+        return [parse_device_record(record) for record in self._store.list(self._devices, after=after, limit=limit)]
+
+
+def _complete(authentication: Authentication | None) -> Authentication:
+    if authentication is None:
+        return Authentication.generate_sas()
+    if authentication.type is AuthenticationType.SAS and authentication.primary_key is None:
+        return Authentication.generate_sas()
+    check_authentication(authentication)
+    return authentication
