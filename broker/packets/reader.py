@@ -9,14 +9,15 @@ MAX_LENGTH_BYTES = 4
 class PacketReader:
     """Cuts a stream into packets, and holds the first violation until the packets before it were delivered.
 
-    `max_packet_bytes` bounds one packet, fixed header included, and with it what is held: a packet that announces
-    more is refused before its body is waited for. Whole packets are read straight from the piece they came in.
+    `max_packet_bytes` (it may be changed at any time) bounds one packet, fixed header included, and with it what is
+    held: a packet that announces more is refused before its body is waited for. Whole packets are read straight from
+    the piece they came in.
     """
 
-    __slots__ = ("_error", "_max_packet_bytes", "_needed", "_pending")
+    __slots__ = ("_error", "_needed", "_pending", "max_packet_bytes")
 
     def __init__(self, max_packet_bytes: int) -> None:
-        self._max_packet_bytes = max_packet_bytes
+        self.max_packet_bytes = max_packet_bytes
         self._pending = bytearray()
         self._needed = 0
         self._error: PacketError | None = None
@@ -57,9 +58,9 @@ class PacketReader:
                 if length < 0:
                     break
             end = start + length
-            if end - position > self._max_packet_bytes:
+            if end - position > self.max_packet_bytes:
                 raise PacketTooLarge(
-                    f"a packet has {end - position} bytes, at most {self._max_packet_bytes} are read here"
+                    f"a packet has {end - position} bytes, at most {self.max_packet_bytes} are read here"
                 )
             if end > size:
                 self._hold(data, position, end - position)

@@ -1,0 +1,410 @@
+"""One client's MQTT connection: packets in, packets out, over any transport.
+
+CONNECT goes to amqtt (`mqtt.py`), which authenticates and takes over; every packet after it is handled here,
+synchronously, without a task.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from broker.gateway import Action, Close, ConnectRequest, ConnectReturnCode, Gateway, Publish, Refusal, Session, Will
+from broker.outbox import Outbox
+from broker.packets import (
+    Connack,
+    Connect,
+    Disconnect,
+    Packet,
+    PacketError,
+    PacketReader,
+    Pingreq,
+    Pingresp,
+    Puback,
+    Suback,
+    Subscribe,
+    UnacceptableProtocolVersion,
+    Unsuback,
+    Unsubscribe,
+    format_packet,
+)
+from broker.packets import Publish as PublishPacket
+from certs.peer import PeerChain
+
+logger = logging.getLogger("broker")
+
+# What a client nobody knows yet may make us keep: a CONNECT with a long token, or the packets it sends on its heels.
+MAX_BYTES_BEFORE_CONNACK: Final = 64 * 1024
+# IoT Hub takes messages of 256 KiB, and a topic may have 64 KiB (iot-hub quotas, MQTT 3.1.1 §4.7.3).
+MAX_PACKET_BYTES: Final = 384 * 1024
+MAX_UNACKNOWLEDGED: Final = 1000
+MAX_GRANTED_QOS: Final = 1
+
+
+class ConnectionState(Enum):
+    """Where a connection is in its life."""
+
+    AWAITING_CONNECT = auto()
+    CONNECTING = auto()
+    OPEN = auto()
+    CLOSED = auto()
+
+
+class Door(Protocol):
+    """What a connection needs of the broker that owns it."""
+
+    outbox: Outbox
+
+    def now(self) -> datetime:
+        """Tell the emulator's time."""
+        ...
+
+    def adopt(self, connection: "Connection") -> None:
+        """Take a connection that sent its CONNECT."""
+        ...
+
+    def authenticate(self, connection: "Connection") -> tuple[Session, Gateway] | Refusal:
+        """Let the gateway behind the user name decide."""
+        ...
+
+    def perform(self, actions: list[Action]) -> None:
+        """Carry out what a gateway wants."""
+        ...
+
+    def arrived(self, connection: "Connection") -> None:
+        """Count a connection in."""
+        ...
+
+    def left(self, connection: "Connection") -> None:
+        """Count a connection out."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """The server's end of one MQTT connection.
+
+    Its life is a table of states: AWAITING_CONNECT, CONNECTING (amqtt has the CONNECT), OPEN, CLOSED. Answers go
+    through the outbox, so that none leaves before what it acknowledges is stored.
+    """
+
+    __slots__ = (
+        "_acknowledge",
+        "_close_after",
+        "_door",
+        "_early",
+        "_last_packet_id",
+        "_reader",
+        "_transport",
+        "_unacknowledged",
+        "connect",
+        "gateway",
+        "graceful",
+        "heard_at",
+        "idle_limit",
+        "remote",
+        "session",
+        "state",
+    )
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._reader: PacketReader = PacketReader(MAX_BYTES_BEFORE_CONNACK)
+        self._transport: asyncio.Transport | None = None
+        self._early: list[Packet] = []
+        self._unacknowledged: dict[int, str] = {}
+        self._acknowledge: list[str] = []
+        self._last_packet_id = 0
+        self._close_after = ""
+        self.state = ConnectionState.AWAITING_CONNECT
+        self.connect: Connect | None = None
+        self.session: Session | None = None
+        self.gateway: Gateway | None = None
+        self.graceful = False
+        self.heard_at = 0.0
+        self.idle_limit: float | None = None
+        self.remote = "unknown"
+
+    # --- the transport's calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start to wait for a CONNECT."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self.remote = f"{peer[0]}:{peer[1]}" if peer else "unknown"
+        self._door.arrived(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes: packets are handled in order until one closes the connection."""
+        self.heard_at = asyncio.get_running_loop().time()
+        for packet in self._reader.feed(data):
+            if self.is_closed:
+                return
+            self._take(packet)
+        if self._reader.error is not None:
+            self._violated(self._reader.error)
+
+    def _violated(self, error: PacketError) -> None:
+        if isinstance(error, UnacceptableProtocolVersion) and self.state is ConnectionState.AWAITING_CONNECT:
+            self.refuse(Refusal(ConnectReturnCode.UNACCEPTABLE_PROTOCOL_VERSION, str(error)))
+        else:
+            self.close(f"malformed packet: {error}")
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether this end has said its last."""
+        return self.state is ConnectionState.CLOSED
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Tell the gateway, once, and forget the session."""
+        self._transport = None
+        self._end()
+        self._door.left(self)
+
+    # --- CONNECT ---
+
+    def _take(self, packet: Packet) -> None:
+        if self.state is ConnectionState.OPEN:
+            self._dispatch(packet)
+        elif self.state is ConnectionState.CONNECTING:
+            self._early.append(packet)
+        elif isinstance(packet, Connect):
+            self.state = ConnectionState.CONNECTING
+            self.connect = packet
+            self._door.adopt(self)
+        else:
+            # MQTT 3.1.1 §3.1.0-1: the first packet is a CONNECT.
+            self.close(f"first packet is {type(packet).__name__.upper()}, not CONNECT")
+
+    def request(self) -> ConnectRequest:
+        """The CONNECT and the certificate of this very connection."""
+        connect = self.connect
+        assert connect is not None
+        return ConnectRequest(
+            client_id=connect.client_id,
+            user_name=connect.user_name or "",
+            password=connect.password,
+            clean_session=connect.clean_session,
+            keep_alive_seconds=connect.keep_alive_seconds,
+            will=connect.will,
+            peer_chain=self._peer_chain(),
+            remote=self.remote,
+        )
+
+    def authenticate(self) -> tuple[Session, Gateway] | Refusal:
+        """Let the gateway behind the user name decide whether this client is whom it says."""
+        return self._door.authenticate(self)
+
+    def _peer_chain(self) -> PeerChain:
+        transport = self._transport
+        return PeerChain() if transport is None else transport.get_extra_info("peer_chain", PeerChain())
+
+    def accept(self, session: Session, gateway: Gateway, idle_limit: float | None) -> None:
+        """Send CONNACK 0 and start to handle packets, those that came early first."""
+        if self.state is not ConnectionState.CONNECTING:
+            return
+        self.session = session
+        self.gateway = gateway
+        self.idle_limit = idle_limit
+        self.state = ConnectionState.OPEN
+        self._reader.max_packet_bytes = MAX_PACKET_BYTES
+        self._post(Connack(session.session_present, ConnectReturnCode.ACCEPTED))
+        self._guarded(lambda: gateway.opened(session, self._door.now()))
+        early, self._early = self._early, []
+        for packet in early:
+            if self.state is ConnectionState.OPEN:
+                self._dispatch(packet)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Send a CONNACK that says no, and close."""
+        if self.is_closed:
+            return
+        logger.warning("%s: connection refused (CONNACK %d): %s", self._who(), refusal.return_code, refusal.reason)
+        self._post(Connack(session_present=False, return_code=refusal.return_code))
+        self.close("")
+
+    # --- packets of an open connection ---
+
+    def _dispatch(self, packet: Packet) -> None:
+        match packet:
+            case PublishPacket():
+                self._receive(packet)
+            case Puback():
+                self._acknowledged(packet.packet_id)
+            case Pingreq():
+                self._post(Pingresp())
+            case Subscribe():
+                self._subscribe(packet)
+            case Unsubscribe():
+                self._unsubscribe(packet)
+            case Disconnect():
+                self.graceful = True
+                self.close("")
+            case _:
+                self.close(f"unexpected {type(packet).__name__.upper()}")
+
+    def _receive(self, packet: PublishPacket) -> None:
+        session, gateway = self.session, self.gateway
+        assert session is not None
+        assert gateway is not None
+        actions = self._guarded_call(
+            lambda: gateway.receive(
+                session,
+                packet.topic,
+                packet.payload,
+                packet.qos,
+                retain=packet.retain,
+                dup=packet.dup,
+                now=self._door.now(),
+            )
+        )
+        if actions is None or self._closes_self(actions):
+            self._perform(actions)
+            return
+        if packet.packet_id is not None:
+            self._post(Puback(packet.packet_id))
+        else:
+            self._door.outbox.touch()
+        self._perform(actions)
+
+    def _closes_self(self, actions: list[Action]) -> bool:
+        if not actions:
+            return False
+        key = self.session.key if self.session is not None else ""
+        return any(isinstance(action, Close) and action.session_key == key for action in actions)
+
+    def _acknowledged(self, packet_id: int) -> None:
+        token = self._unacknowledged.pop(packet_id, "")
+        if token:
+            self._tell_acknowledged(token)
+
+    def _tell_acknowledged(self, token: str) -> None:
+        session, gateway = self.session, self.gateway
+        if session is None or gateway is None:
+            return
+        self._guarded(lambda: gateway.acknowledged(session, token, self._door.now()))
+        self._door.outbox.touch()
+
+    def _subscribe(self, packet: Subscribe) -> None:
+        session, gateway = self.session, self.gateway
+        assert session is not None
+        assert gateway is not None
+        for topic_filter, _ in packet.topic_filters:
+            if not gateway.may_subscribe(session, topic_filter):
+                # SDKs do not read a SUBACK's codes and would wait for ever; the service closes (assumed).
+                self.close(f"may not subscribe to {topic_filter!r}")
+                return
+        granted = [(topic_filter, min(qos, MAX_GRANTED_QOS)) for topic_filter, qos in packet.topic_filters]
+        actions = self._guarded_call(lambda: gateway.subscribed(session, granted, self._door.now()))
+        if actions is None:
+            return
+        self._post(Suback(packet.packet_id, tuple(qos for _, qos in granted)))
+        self._perform(actions)
+
+    def _unsubscribe(self, packet: Unsubscribe) -> None:
+        session, gateway = self.session, self.gateway
+        assert session is not None
+        assert gateway is not None
+        actions = self._guarded_call(lambda: gateway.unsubscribed(session, packet.topic_filters, self._door.now()))
+        if actions is None:
+            return
+        self._post(Unsuback(packet.packet_id))
+        self._perform(actions)
+
+    # --- what goes out ---
+
+    def publish(self, action: Publish) -> None:
+        """Send one message; QoS 1 is remembered until its PUBACK."""
+        if self.state is not ConnectionState.OPEN:
+            return
+        packet_id = None
+        if action.qos:
+            if len(self._unacknowledged) >= MAX_UNACKNOWLEDGED:
+                self.close(f"leaves {MAX_UNACKNOWLEDGED} messages unacknowledged")
+                return
+            packet_id = self._next_packet_id()
+            self._unacknowledged[packet_id] = action.token
+        elif action.token:
+            self._acknowledge.append(action.token)
+        self._post(
+            PublishPacket(action.topic, action.payload, qos=action.qos, retain=False, dup=False, packet_id=packet_id)
+        )
+
+    def _next_packet_id(self) -> int:
+        packet_id = self._last_packet_id % 65535 + 1
+        while packet_id in self._unacknowledged:
+            packet_id = packet_id % 65535 + 1
+        self._last_packet_id = packet_id
+        return packet_id
+
+    def _post(self, packet: Packet) -> None:
+        self._door.outbox.post(self, format_packet(packet))
+
+    def write_now(self, data: bytes) -> None:
+        """Write what the outbox held, then close if that was asked for."""
+        if self._transport is None:
+            return
+        self._transport.write(data)
+        if self._acknowledge:
+            tokens, self._acknowledge = self._acknowledge, []
+            for token in tokens:
+                self._tell_acknowledged(token)
+        if self.is_closed:
+            self._transport.close()
+
+    def close(self, reason: str) -> None:
+        """End the connection after what it was already promised; an empty reason is an orderly end."""
+        if self.is_closed:
+            return
+        if reason:
+            logger.warning("%s: closed: %s", self._who(), reason)
+        self._end()
+        self._door.outbox.post(self, b"")
+
+    def drop(self, reason: str) -> None:
+        """End the connection without another byte."""
+        if self._transport is None:
+            return
+        logger.warning("%s: dropped: %s", self._who(), reason)
+        self._end()
+        self._transport.abort()
+
+    def _end(self) -> None:
+        """Leave the state OPEN once, whatever the cause, and let the gateway know."""
+        was_open = self.state is ConnectionState.OPEN
+        self.state = ConnectionState.CLOSED
+        self._early.clear()
+        session, gateway = self.session, self.gateway
+        if not was_open or session is None or gateway is None:
+            return
+        self._guarded(lambda: gateway.disconnected(session, self._door.now(), will=self._will()))
+        self._door.outbox.touch()
+
+    def _will(self) -> Will | None:
+        return None if self.graceful or self.connect is None else self.connect.will
+
+    # --- the one place where an error of a core becomes a closed connection ---
+
+    def _guarded(self, call: Callable[[], list[Action]]) -> None:
+        self._perform(self._guarded_call(call))
+
+    def _guarded_call(self, call: Callable[[], list[Action]]) -> list[Action] | None:
+        try:
+            return call()
+        except Exception:
+            logger.exception("%s: closed: internal error", self._who())
+            self.close("internal error")
+            return None
+
+    def _perform(self, actions: list[Action] | None) -> None:
+        if actions:
+            self._door.perform(actions)
+
+    def _who(self) -> str:
+        if self.session is not None:
+            return f"{self.remote} {self.session.key}"
+        if self.connect is not None:
+            return f"{self.remote} {self.connect.client_id!r}"
+        return self.remote
