@@ -25,19 +25,15 @@ class PacketType(IntEnum):
     DISCONNECT = 14
 
 
-class PacketError(Exception):
-    """The peer sent bytes after which the connection must be closed."""
+class MalformedPacket(Exception):
+    """A packet breaks a rule of MQTT 3.1.1, and the connection must be closed; the message names the clause."""
 
 
-class MalformedPacket(PacketError):
-    """A packet breaks a rule of MQTT 3.1.1; the message names the clause."""
-
-
-class PacketTooLarge(PacketError):
+class PacketTooLarge(MalformedPacket):
     """A packet is longer than this end is willing to hold."""
 
 
-class UnacceptableProtocolVersion(PacketError):
+class UnacceptableProtocolVersion(MalformedPacket):
     """A CONNECT of another MQTT version: the one violation that deserves an answer, CONNACK 1, before the close."""
 
     def __init__(self, protocol_name: str, protocol_level: int) -> None:

@@ -1,17 +1,18 @@
 """Packets out of a stream of bytes that comes in pieces of any size."""
 
-from broker.packets.packet import MalformedPacket, Packet, PacketError, PacketTooLarge
+from collections.abc import Iterator
+
+from broker.packets.packet import MalformedPacket, Packet, PacketTooLarge
 from broker.packets.parse import check_first_byte, parse_packet
 
 MAX_LENGTH_BYTES = 4
 
 
 class PacketReader:
-    """Cuts a stream into packets, and holds the first violation until the packets before it were delivered.
+    """Cuts a stream into packets; a violation is raised only after the packets before it were delivered.
 
-    `max_packet_bytes` (it may be changed at any time) bounds one packet, fixed header included, and with it what is
-    held: a packet that announces more is refused before its body is waited for. Whole packets are read straight from
-    the piece they came in.
+    `max_packet_bytes` bounds one packet, fixed header included, and with it what is held: a packet that announces
+    more is refused before its body is waited for. It may be changed at any time, and counts from the next packet.
     """
 
     __slots__ = ("_error", "_needed", "_pending", "max_packet_bytes")
@@ -20,34 +21,32 @@ class PacketReader:
         self.max_packet_bytes = max_packet_bytes
         self._pending = bytearray()
         self._needed = 0
-        self._error: PacketError | None = None
+        self._error: MalformedPacket | None = None
 
-    @property
-    def error(self) -> PacketError | None:
-        """What was wrong with the stream after the last packet delivered, or None; nothing is read after it."""
-        return self._error
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Packet]:
+        """Take the next piece of the stream and give the packets it completes, one by one.
 
-    def feed(self, data: bytes | bytearray | memoryview) -> list[Packet]:
-        """Take the next piece of the stream and return the packets it completed; never raises for what a peer sent.
+        The iterator must be run to its end before the next piece is fed. After a violation every piece raises it.
 
-        A violation ends the list; look at `error` after the packets were dealt with.
+        Raises:
+            MalformedPacket: the stream breaks a rule of MQTT 3.1.1, after the packets before the violation.
+            PacketTooLarge: a packet is longer than `max_packet_bytes`.
+            UnacceptableProtocolVersion: a CONNECT of another version of MQTT.
         """
         if self._error is not None:
-            return []
+            raise self._error
         if self._pending:
             self._pending += data
             if len(self._pending) < self._needed:
-                return []
-            data = bytes(self._pending)
-            self._pending = bytearray()
-        packets: list[Packet] = []
+                return
+            data, self._pending = self._pending, bytearray()
         try:
-            self._read(bytes(data), packets)
-        except PacketError as error:
+            yield from self._cut(bytes(data))
+        except MalformedPacket as error:
             self._error = error
-        return packets
+            raise
 
-    def _read(self, data: bytes, packets: list[Packet]) -> None:
+    def _cut(self, data: bytes) -> Iterator[Packet]:
         size = len(data)
         position = 0
         while position + 1 < size:
@@ -59,13 +58,11 @@ class PacketReader:
                     break
             end = start + length
             if end - position > self.max_packet_bytes:
-                raise PacketTooLarge(
-                    f"a packet has {end - position} bytes, at most {self.max_packet_bytes} are read here"
-                )
+                raise PacketTooLarge(f"a packet has {end - position} bytes, at most {self.max_packet_bytes} are read")
             if end > size:
                 self._hold(data, position, end - position)
                 return
-            packets.append(parse_packet(data[position], data[start:end]))
+            yield parse_packet(data[position], data[start:end])
             position = end
         if position < size:
             self._hold(data, position, size - position + 1)
