@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -9,7 +11,6 @@ from broker.packets import (
     Disconnect,
     MalformedPacket,
     Packet,
-    PacketError,
     PacketReader,
     Pingreq,
     Pingresp,
@@ -20,7 +21,6 @@ from broker.packets import (
     Pubrel,
     Suback,
     Subscribe,
-    UnacceptableProtocolVersion,
     Unsuback,
     Unsubscribe,
     format_packet,
@@ -78,9 +78,7 @@ def body_of(raw: bytes) -> bytes:
 
 @given(packets)
 def test_reading_what_was_written_gives_the_packet_again(packet: Packet) -> None:
-    reader = PacketReader(MAX_PACKET_BYTES)
-    assert reader.feed(format_packet(packet)) == [packet]
-    assert reader.error is None
+    assert list(PacketReader(MAX_PACKET_BYTES).feed(format_packet(packet))) == [packet]
 
 
 @given(packets)
@@ -89,10 +87,8 @@ def test_body_cut_short_is_another_packet_or_refused(packet: Packet) -> None:
     raw = format_packet(packet)
     body = body_of(raw)
     for size in range(len(body)):
-        try:
+        with suppress(MalformedPacket):
             assert parse_packet(raw[0], body[:size]) != packet
-        except PacketError as error:
-            assert isinstance(error, MalformedPacket)
 
 
 @given(st.lists(packets, max_size=6), st.lists(st.integers(1, 60), min_size=1, max_size=20))
@@ -106,24 +102,24 @@ def test_pieces_of_any_size_give_the_same_packets(sent: list[Packet], sizes: lis
         received += reader.feed(stream[position : position + size])
         position, piece = position + size, piece + 1
     assert received == sent
-    assert reader.error is None
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8))
 @example([b"\x10\x09\x00\x06MQIsdp\x03"])
-def test_random_bytes_are_packets_or_a_packet_error(pieces: list[bytes]) -> None:
+def test_random_bytes_are_packets_or_malformed(pieces: list[bytes]) -> None:
     reader = PacketReader(100)
-    packets_read = [packet for piece in pieces for packet in reader.feed(piece)]
-    for packet in packets_read:
-        assert parse_packet(format_packet(packet)[0], body_of(format_packet(packet))) == packet
-    assert reader.error is None or isinstance(reader.error, PacketError)
+    with suppress(MalformedPacket):
+        for piece in pieces:
+            for packet in reader.feed(piece):
+                written = format_packet(packet)
+                assert parse_packet(written[0], body_of(written)) == packet
 
 
 @given(st.integers(0, 255), st.binary(max_size=60))
 def test_random_body_is_a_packet_or_malformed(first_byte: int, body: bytes) -> None:
     try:
         packet = parse_packet(first_byte, body)
-    except (MalformedPacket, UnacceptableProtocolVersion):
+    except MalformedPacket:
         return
     written = format_packet(packet)
     assert (written[0], body_of(written)) == (first_byte, body)
