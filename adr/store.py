@@ -92,3 +92,12 @@ class Store(Protocol):
             StoreError: it could not; everything since the last commit is undone.
         """
         ...
+
+
+def each_record(store: Store, table: str, prefix: str = "") -> Iterator[Record]:
+    """Go through all records of a table that start with `prefix`, in key order, a page at a time."""
+    page_size = 1000
+    page = store.list(table, prefix, "", page_size)
+    while page:
+        yield from page
+        page = store.list(table, prefix, page[-1].key, page_size) if len(page) == page_size else []

@@ -1,0 +1,57 @@
+"""What issuing yields: the chain a device gets, and the note of it that stays."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from certs.pem import format_base64_der
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedChain:
+    """An issued operational certificate with its issuers."""
+
+    leaf: x509.Certificate
+    issuing_ca: x509.Certificate
+    root: x509.Certificate
+
+    @property
+    def serial_number(self) -> str:
+        """The leaf's serial number, in lower-case hex."""
+        return f"{self.leaf.serial_number:x}"
+
+    def base64_der(self) -> tuple[str, str, str]:
+        """Return the chain as devices get it: base64 of DER, leaf first.
+
+        Source: concept-certificate-issuance.md; azure-sdk-for-c has room for three (documented).
+        """
+        return format_base64_der(self.leaf), format_base64_der(self.issuing_ca), format_base64_der(self.root)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """The note of one issued certificate; `serial_number` is lower-case hex."""
+
+    device_id: str
+    serial_number: str
+    policy: str
+    not_after: datetime
+
+
+def format_issued(issued: IssuedCertificate) -> str:
+    """Write the note as the JSON text that is stored under `issued_key`."""
+    return json.dumps({"policy": issued.policy, "notAfter": issued.not_after.isoformat()})
+
+
+def parse_issued(key: str, text: str) -> IssuedCertificate:
+    """Read a stored note."""
+    _, device_id, serial_number = key.split("/")
+    fields = json.loads(text)
+    return IssuedCertificate(device_id, serial_number, fields["policy"], datetime.fromisoformat(fields["notAfter"]))
+
+
+def issued_key(namespace: str, device_id: str, serial_number: str) -> str:
+    """Return the key a note is stored under: a device's notes are one run of keys, as IDs have no slash."""
+    return f"{namespace}/{device_id}/{serial_number}"
