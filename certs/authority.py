@@ -62,10 +62,15 @@ class CertificateAuthority:
         """
         key = generate_key(key_type)
         subject = _subject(common_name)
-        builder = _builder(subject, subject, key.public_key(), now - BACKDATING, now + validity)
-        for extension, critical in extensions_of(profile, BARE, key.public_key(), None):
-            builder = builder.add_extension(extension, critical)
-        return cls(builder.sign(key, signature_hash(key)), key)
+        certificate = _sign(
+            key,
+            issuer=subject,
+            subject=subject,
+            public_key=key.public_key(),
+            period=(now - BACKDATING, now + validity),
+            extensions=extensions_of(profile, BARE, key.public_key(), None),
+        )
+        return cls(certificate, key)
 
     def issue_intermediate(
         self,
@@ -153,13 +158,16 @@ class CertificateAuthority:
         *,
         binding: Binding = BARE,
     ) -> x509.Certificate:
-        not_before, not_after = self._validity_of_issued(now, validity)
-        builder = _builder(_subject(common_name), self.certificate.subject, public_key, not_before, not_after)
-        for extension, critical in extensions_of(profile, binding, public_key, self._authority_key_identifier):
-            builder = builder.add_extension(extension, critical)
-        return builder.sign(self.key, signature_hash(self.key))
+        return _sign(
+            self.key,
+            issuer=self.certificate.subject,
+            subject=_subject(common_name),
+            public_key=public_key,
+            period=self._period_of_issued(now, validity),
+            extensions=extensions_of(profile, binding, public_key, self._authority_key_identifier),
+        )
 
-    def _validity_of_issued(self, now: datetime, validity: timedelta) -> tuple[datetime, datetime]:
+    def _period_of_issued(self, now: datetime, validity: timedelta) -> tuple[datetime, datetime]:
         first, last = self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc
         if not first <= now <= last:
             name = self.certificate.subject.rfc4514_string()
@@ -175,14 +183,23 @@ def _subject(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: PublicKey, not_before: datetime, not_after: datetime
-) -> x509.CertificateBuilder:
-    return x509.CertificateBuilder(
+def _sign(
+    key: PrivateKey,
+    *,
+    issuer: x509.Name,
+    subject: x509.Name,
+    public_key: PublicKey,
+    period: tuple[datetime, datetime],
+    extensions: list[x509.Extension[x509.ExtensionType]],
+) -> x509.Certificate:
+    not_before, not_after = (moment.replace(microsecond=0) for moment in period)
+    builder = x509.CertificateBuilder(
         issuer_name=issuer,
         subject_name=subject,
         public_key=public_key,
         serial_number=x509.random_serial_number(),
-        not_valid_before=not_before.replace(microsecond=0),
-        not_valid_after=not_after.replace(microsecond=0),
+        not_valid_before=not_before,
+        not_valid_after=not_after,
+        extensions=extensions,
     )
+    return builder.sign(key, signature_hash(key))

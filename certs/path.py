@@ -119,6 +119,8 @@ def _validate(
     anchors: Sequence[x509.Certificate],
     now: datetime,
 ) -> ValidPath | PathRefusal:
+    if leaf in anchors:
+        return PathRefusal(PathError.UNSUITABLE, f"{_describe(leaf)} is a trust anchor: it cannot be the leaf too")
     below, reached = _search(leaf, intermediates, anchors)
     if not reached:
         return _unknown_issuer(below[-1].certificate, (*intermediates, *anchors))
@@ -256,6 +258,9 @@ def _fault(path: tuple[x509.Certificate, ...], now: datetime) -> PathRefusal | N
     for certificate in path:
         if refusal := _outside_validity(certificate, now):
             return refusal
+    if path[0].version is not x509.Version.v3:
+        detail = f"{_describe(path[0])} is an X.509 version 1 certificate: version 3 is required"
+        return PathRefusal(PathError.UNSUITABLE, detail)
     for depth, issuer in enumerate(path[1:]):
         if refusal := _unfit_issuer(issuer, path[1 : 1 + depth]):
             return refusal

@@ -14,9 +14,6 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from certs.keys import PublicKey
 
-CRITICAL = True
-NOT_CRITICAL = False
-
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -100,23 +97,23 @@ def extensions_of(
     binding: Binding,
     public_key: PublicKey,
     authority_key_identifier: x509.AuthorityKeyIdentifier | None,
-) -> list[tuple[x509.ExtensionType, bool]]:
-    """List a certificate's extensions, each with whether it is critical; a root has no authority key identifier."""
-    extensions: list[tuple[x509.ExtensionType, bool]] = [
-        (x509.BasicConstraints(ca=profile.ca, path_length=profile.path_length), CRITICAL),
-        (_key_usage_for(profile, public_key), CRITICAL),
-        (x509.SubjectKeyIdentifier.from_public_key(public_key), NOT_CRITICAL),
+) -> list[x509.Extension[x509.ExtensionType]]:
+    """List a certificate's extensions; a root has no authority key identifier."""
+    extensions = [
+        _critical(x509.BasicConstraints(ca=profile.ca, path_length=profile.path_length)),
+        _critical(_key_usage_for(profile, public_key)),
+        _not_critical(x509.SubjectKeyIdentifier.from_public_key(public_key)),
     ]
     if authority_key_identifier is not None:
-        extensions.append((authority_key_identifier, NOT_CRITICAL))
+        extensions.append(_not_critical(authority_key_identifier))
     if profile.extended_key_usage is not None:
-        extensions.append((profile.extended_key_usage, NOT_CRITICAL))
+        extensions.append(_not_critical(profile.extended_key_usage))
     if binding.alternative_names:
-        extensions.append((x509.SubjectAlternativeName(binding.alternative_names), NOT_CRITICAL))
+        extensions.append(_not_critical(x509.SubjectAlternativeName(binding.alternative_names)))
     if binding.crl_url:
-        extensions.append((_crl_distribution_points(binding.crl_url), NOT_CRITICAL))
+        extensions.append(_not_critical(_crl_distribution_points(binding.crl_url)))
     if binding.issuer_url:
-        extensions.append((_authority_information_access(binding.issuer_url), NOT_CRITICAL))
+        extensions.append(_not_critical(_authority_information_access(binding.issuer_url)))
     return extensions
 
 
@@ -127,6 +124,14 @@ def host_alternative_names(host_names: Sequence[str]) -> list[x509.GeneralName]:
         ValueError: a host name is not ASCII (write it in its IDNA form).
     """
     return [_host_alternative_name(host_name) for host_name in host_names]
+
+
+def _critical(value: x509.ExtensionType) -> x509.Extension[x509.ExtensionType]:
+    return x509.Extension(value.oid, critical=True, value=value)
+
+
+def _not_critical(value: x509.ExtensionType) -> x509.Extension[x509.ExtensionType]:
+    return x509.Extension(value.oid, critical=False, value=value)
 
 
 def _host_alternative_name(host_name: str) -> x509.GeneralName:
