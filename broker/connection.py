@@ -17,8 +17,8 @@ from broker.packets import (
     Connack,
     Connect,
     Disconnect,
+    MalformedPacket,
     Packet,
-    PacketError,
     PacketReader,
     Pingreq,
     Pingresp,
@@ -138,19 +138,26 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: packets are handled in order until one closes the connection."""
+        if self.is_closed:
+            return
         self.heard_at = asyncio.get_running_loop().time()
-        for packet in self._reader.feed(data):
-            if self.is_closed:
-                return
-            self._take(packet)
-        if self._reader.error is not None:
-            self._violated(self._reader.error)
+        try:
+            for packet in self._reader.feed(data):
+                self._take(packet)
+                if self._is_done():
+                    return
+        except MalformedPacket as error:
+            self._violated(error)
 
-    def _violated(self, error: PacketError) -> None:
+    def _violated(self, error: MalformedPacket) -> None:
         if isinstance(error, UnacceptableProtocolVersion) and self.state is ConnectionState.AWAITING_CONNECT:
             self.refuse(Refusal(ConnectReturnCode.UNACCEPTABLE_PROTOCOL_VERSION, str(error)))
         else:
             self.close(f"malformed packet: {error}")
+
+    def _is_done(self) -> bool:
+        # A method, because a type checker would take an attribute's value for settled.
+        return self.is_closed
 
     @property
     def is_closed(self) -> bool:

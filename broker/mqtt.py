@@ -290,11 +290,8 @@ class Broker(AmqttBroker):
         except Exception:
             logger.exception("deadline handling failed")
 
-    async def _shutdown_broadcast_loop(self) -> None:
-        """Nothing is ever broadcast: a device is answered on its own session, never through a subscription tree."""
-        if self._broadcast_task is not None:
-            self._broadcast_task.cancel()
-            await asyncio.gather(self._broadcast_task, return_exceptions=True)
+    async def _broadcast_loop(self) -> None:
+        """Nothing is ever broadcast: a device is answered on its own session, not through a subscription tree."""
 
     async def shutdown(self) -> None:
         """Close every connection, then amqtt."""

@@ -22,7 +22,7 @@ SUBPROTOCOL: Final = "mqtt"
 PATHS: Final = ("/$iothub/websocket", "/")
 
 
-def offered_subprotocol(request: web.Request) -> str | None:
+def offered_subprotocol(request: web.BaseRequest) -> str | None:
     """Find `mqtt` among the subprotocols a client offers, in the letter case it used.
 
     The C SDK offers `MQTT` and compares the answer with that.
@@ -36,7 +36,7 @@ def offered_subprotocol(request: web.Request) -> str | None:
     return None
 
 
-def is_upgrade(request: web.Request) -> bool:
+def is_upgrade(request: web.BaseRequest) -> bool:
     """Whether the request wants a WebSocket."""
     return request.headers.get("Upgrade", "").lower() == "websocket"
 
@@ -44,7 +44,7 @@ def is_upgrade(request: web.Request) -> bool:
 class _WebSocketTransport(asyncio.Transport):
     """Collects what the connection writes; `run` sends it as binary frames."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.BaseRequest) -> None:
         below = request.transport
         super().__init__(
             {
@@ -92,7 +92,7 @@ class _WebSocketTransport(asyncio.Transport):
         await socket.close()
 
 
-async def serve_websocket(request: web.Request, connection: Callable[[], Connection]) -> web.StreamResponse:
+async def serve_websocket(request: web.BaseRequest, connection: Callable[[], Connection]) -> web.StreamResponse:
     """Carry one MQTT connection over a WebSocket until either side ends it."""
     subprotocol = offered_subprotocol(request)
     if subprotocol is None:

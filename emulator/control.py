@@ -1,0 +1,81 @@
+"""The control API: plain HTTP on loopback only, for health, connection data and the CA certificates."""
+
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from adr.errors import AdrError
+from adr.registry import AdrRegistry
+
+Certificates = Callable[[], tuple[x509.Certificate, ...]]
+
+
+class ControlFront:
+    """The control API's listener.
+
+    Args:
+        health: tells what `GET /health` answers.
+        information: tells what `GET /info` answers.
+        server_ca: the certificate clients have to trust.
+        adr: where the issuing CAs of `GET /ca/…` are.
+    """
+
+    def __init__(
+        self,
+        health: Callable[[], Mapping[str, Any]],
+        information: Callable[[], Mapping[str, Any]],
+        server_ca: x509.Certificate,
+        adr: AdrRegistry,
+    ) -> None:
+        self._health = health
+        self._information = information
+        self._server_ca = server_ca
+        self._adr = adr
+        self._runner = web.AppRunner(self._application(), access_log=None)
+
+    def _application(self) -> web.Application:
+        application = web.Application()
+        application.router.add_get("/health", self._get_health)
+        application.router.add_get("/info", self._get_information)
+        application.router.add_get("/ca.pem", self._get_server_ca)
+        application.router.add_get("/ca/{namespace}/{policy}.cer", self._get_issuer)
+        return application
+
+    async def listen(self, address: str, port: int) -> int:
+        """Bind to a loopback address and return the port.
+
+        Raises:
+            ValueError: the address is not a loopback address: whoever reaches this API owns the emulator.
+            OSError: it cannot be bound.
+        """
+        if not ip_address(address).is_loopback:
+            raise ValueError(f"the control API binds to loopback addresses only, not to {address}")
+        await self._runner.setup()
+        await web.TCPSite(self._runner, address, port).start()
+        bound: int = self._runner.addresses[0][1]
+        return bound
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+    async def _get_health(self, _request: web.Request) -> web.Response:
+        return web.json_response(dict(self._health()))
+
+    async def _get_information(self, _request: web.Request) -> web.Response:
+        return web.json_response(dict(self._information()))
+
+    async def _get_server_ca(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._server_ca.public_bytes(Encoding.PEM), content_type="application/x-pem-file")
+
+    async def _get_issuer(self, request: web.Request) -> web.Response:
+        """Serve an issuing CA at the address that its leaves name in their AIA extension (RFC 5280 §4.2.2.1: DER)."""
+        try:
+            policy = self._adr.policy(request.match_info["namespace"], request.match_info["policy"])
+        except AdrError as error:
+            raise web.HTTPNotFound(text=f"{error}\n") from error
+        return web.Response(body=policy.certificate.public_bytes(Encoding.DER), content_type="application/pkix-cert")
