@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from adr.store import Store
-from hub.errors import ArgumentInvalid, CertificateNotFound, DeviceMaximumCertificates
+from hub.errors import ArgumentInvalid, CertificateNotFound, GenericForbidden
 
 MAX_CERTIFICATES = 25
 
@@ -26,7 +26,7 @@ class HubCertificates:
 
         Raises:
             ArgumentInvalid: it is not a CA certificate.
-            DeviceMaximumCertificates: the hub holds 25 already.
+            GenericForbidden: the hub holds 25 already.
 
         Source: authenticate-authorize-x509.md (documented).
         """
@@ -36,7 +36,7 @@ class HubCertificates:
                 f"certificate {name!r} ({subject}) is not a CA certificate: no basicConstraints CA:TRUE"
             )
         if self._store.get(self._table, name) is None and len(self.names()) >= MAX_CERTIFICATES:
-            raise DeviceMaximumCertificates(f"the hub holds {MAX_CERTIFICATES} CA certificates; {name!r} is one more")
+            raise GenericForbidden(f"the hub holds {MAX_CERTIFICATES} CA certificates; {name!r} is one more")
         der = base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()
         self._store.put(self._table, name, json.dumps({"certificate": der, "verified": verified}))
 

@@ -41,7 +41,7 @@ class IotHubFormatError(HubError):
     code = 400006
 
 
-class CredentialRequestFailed(HubError):
+class CredentialOperationFailed(HubError):
     """400040: the issuing CA refused the certificate signing request.
 
     Source: 2025-08-01-preview SDK constant (sdk); a run against the service answered 400037 (observed).
@@ -50,8 +50,8 @@ class CredentialRequestFailed(HubError):
     code = 400040
 
 
-class DeviceMaximumCertificates(HubError):
-    """403000: more CA certificates than a hub holds; Azure answers this one at its management API."""
+class GenericForbidden(HubError):
+    """403000: more of something than a hub holds."""
 
     code = 403000
 
@@ -86,10 +86,10 @@ class DeviceAlreadyExists(HubError):
     code = 409001
 
 
-class CredentialOperationActive(HubError):
+class CredentialOperationPending(HubError):
     """409004: a credential management operation of this device is still pending.
 
-    Source: csr-scenarions.md (observed); a newer SDK constant says 409005.
+    Source: csr-scenarions.md (observed); newer SDKs also know 409005.
     """
 
     code = 409004
@@ -107,7 +107,7 @@ class PreconditionFailed(HubError):
     code = 412001
 
 
-class CredentialPreconditionFailed(HubError):
+class CredentialManagementPreconditionFailed(HubError):
     """412005: the device has no policy in the namespace, so nobody can issue for it.
 
     Source: azure-iot-sdk-java feature/csr error enum (sdk); when the service sends it is assumed.

@@ -1,0 +1,119 @@
+"""Authentication by a client certificate: by thumbprint, by a CA registered on the hub, or issued through ADR."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from cryptography import x509
+
+from adr.registry import AdrRegistry
+from certs.extensions import single_common_name
+from certs.identifier import device_identifier
+from certs.path import PathRefusal, validate_path
+from certs.peer import PeerChain
+from hub.certificates import HubCertificates
+from hub.grant import AuthMethod, Denial, Grant
+from hub.identity import Authentication
+from hub.settings import HubSettings
+from hub.user_name import UserName
+
+
+class CertificateAccess:
+    """Decides by the certificates of this connection's handshake."""
+
+    def __init__(self, settings: HubSettings, certificates: HubCertificates, adr: AdrRegistry) -> None:
+        self._settings = settings
+        self._certificates = certificates
+        self._adr = adr
+
+    def check_thumbprint(
+        self, user: UserName, authentication: Authentication, chain: PeerChain, now: datetime
+    ) -> Grant | Denial:
+        """Compare the leaf's SHA-1 or SHA-256 with the registered thumbprints; it must be within its validity.
+
+        Source: authenticate-authorize-x509.md, troubleshoot-error-codes.md 401003 (documented); that validity
+        counts for thumbprints too is assumed.
+        """
+        leaf = _leaf(chain)
+        if isinstance(leaf, Denial):
+            return leaf
+        registered = (authentication.primary_thumbprint, authentication.secondary_thumbprint)
+        if not {chain.sha1_thumbprint, chain.sha256_thumbprint} & {text.upper() for text in registered if text}:
+            return Denial(
+                f"{user.client_id}: Thumbprint does not match configuration: Thumbprint: "
+                f"SHA1Hash={chain.sha1_thumbprint}, SHA2Hash={chain.sha256_thumbprint}; Configuration: "
+                f"PrimaryThumbprint={registered[0]}, SecondaryThumbprint={registered[1]}"
+            )
+        return _check_validity(leaf, now) or Grant(AuthMethod.THUMBPRINT)
+
+    def check_authority(self, user: UserName, chain: PeerChain, now: datetime) -> Grant | Denial:
+        """Check the common name, then the path to a trust anchor, then, if ADR issued it, the device identifier.
+
+        Trust anchors are the issuing CAs of the linked namespace and the CAs registered on the hub.
+
+        Source: authenticate-authorize-x509.md, concepts-certificate-policy-management.md (documented).
+        """
+        leaf = _leaf(chain)
+        if isinstance(leaf, Denial):
+            return leaf
+        common_name = single_common_name(leaf.subject)
+        if common_name != user.client_id:
+            return Denial(
+                f"certificate CN is {common_name!r} (subject {leaf.subject.rfc4514_string()!r}), "
+                f"it must be exactly {user.client_id!r}"
+            )
+        return self._check_path(user, leaf, chain, now)
+
+    def _check_path(self, user: UserName, leaf: x509.Certificate, chain: PeerChain, now: datetime) -> Grant | Denial:
+        try:
+            intermediates = chain.intermediates
+        except ValueError as error:
+            return Denial(f"{user.client_id}: an intermediate certificate cannot be read: {error}")
+        issuing_cas = self._issuing_cas()
+        registered = self._certificates.anchors()
+        path = validate_path(leaf, intermediates, (*issuing_cas, *registered), now)
+        if isinstance(path, PathRefusal):
+            return Denial(f"{user.client_id}: {path.detail}; {self._trusted(issuing_cas, registered)}")
+        if path.anchor in issuing_cas:
+            return self._check_identifier(user, leaf)
+        return Grant(AuthMethod.CERTIFICATE_AUTHORITY)
+
+    def _issuing_cas(self) -> tuple[x509.Certificate, ...]:
+        namespace = self._settings.namespace
+        return self._adr.trust_anchors(namespace) if namespace is not None else ()
+
+    def _trusted(self, issuing_cas: Sequence[x509.Certificate], registered: Sequence[x509.Certificate]) -> str:
+        namespace = self._settings.namespace
+        linked = f"{len(issuing_cas)} issuing CA(s) of namespace {namespace}" if namespace else "no namespace"
+        return f"hub {self._settings.name} trusts {linked} and {len(registered)} CA certificate(s) registered on it"
+
+    def _check_identifier(self, user: UserName, leaf: x509.Certificate) -> Grant | Denial:
+        """Compare the identifier in a leaf that ADR issued with the device record: revocation changes the record."""
+        namespace = str(self._settings.namespace)
+        device = self._adr.device(namespace, user.device_id)
+        if device is None:
+            return Denial(f"device {user.device_id} is not registered in namespace {namespace}")
+        if not device.enabled:
+            return Denial(f"device {user.device_id} is disabled in namespace {namespace}")
+        if device_identifier(leaf) != device.identifier:
+            return Denial(
+                f"certificate {leaf.serial_number:x} of device {user.device_id} was revoked: its device identifier "
+                f"is not the one in namespace {namespace}"
+            )
+        return Grant(AuthMethod.CERTIFICATE_AUTHORITY)
+
+
+def _leaf(chain: PeerChain) -> x509.Certificate | Denial:
+    try:
+        leaf = chain.leaf
+    except ValueError as error:
+        return Denial(f"the client certificate cannot be read: {error}")
+    return leaf if leaf is not None else Denial("the client presented no certificate")
+
+
+def _check_validity(leaf: x509.Certificate, now: datetime) -> Denial | None:
+    name, start, end = leaf.subject.rfc4514_string(), leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    if now > end:
+        return Denial(f"certificate {name!r} expired at {end.isoformat()}, now is {now.isoformat()}")
+    if now < start:
+        return Denial(f"certificate {name!r} is not valid before {start.isoformat()}, now is {now.isoformat()}")
+    return None
