@@ -105,8 +105,8 @@ class HubGateway:
         qos: int,
         *,
         retain: bool,
-        dup: bool,
-        now: datetime,  # noqa: ARG002 (the port)
+        dup: bool,  # noqa: ARG002 (the port)
+        now: datetime,
     ) -> list[Action]:
         """Take telemetry or a request; anything else, QoS 2 too, closes the connection.
 
