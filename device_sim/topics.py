@@ -1,0 +1,95 @@
+"""The topics and user names a device uses with DPS and the hub.
+
+A device ID is never percent-encoded in a topic or user name; property names and values, and agents, always are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from device_sim.errors import UnexpectedResponse
+
+DPS_FILTER = "$dps/registrations/res/#"
+DPS_PREFIX = "$dps/registrations/res/"
+CREDENTIALS_FILTER = "$iothub/credentials/res/#"
+CREDENTIALS_PREFIX = "$iothub/credentials/res/"
+# Source: azure-iot-sdk-c prov_transport_mqtt_common.c (sdk): 1 to 300; 0 lets an emulator be fast.
+MAX_RETRY_AFTER_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseTopic:
+    """What the topic of an answer says: an HTTP-like status, whose answer it is, and when to come again."""
+
+    status: int
+    request_id: str
+    retry_after_seconds: int | None = None
+
+
+def format_dps_user_name(id_scope: str, registration_id: str, api_version: str, client_version: str) -> str:
+    """Write the user name of a DPS connection.
+
+    Source: azure-iot-sdk-python mqtt_topic_provisioning.py (sdk).
+    """
+    agent = quote(client_version, safe="")
+    return f"{id_scope}/registrations/{registration_id}/api-version={api_version}&ClientVersion={agent}"
+
+
+def format_hub_user_name(hub: str, device_id: str, api_version: str, client_version: str) -> str:
+    """Write the user name of a hub connection.
+
+    Source: iot-mqtt-connect-to-iot-hub.md (documented).
+    """
+    return f"{hub}/{device_id}/?api-version={api_version}&DeviceClientType={quote(client_version, safe='')}"
+
+
+def format_register_topic(request_id: str) -> str:
+    """Write the topic of a registration request."""
+    return f"$dps/registrations/PUT/iotdps-register/?$rid={request_id}"
+
+
+def format_operation_status_topic(request_id: str, operation_id: str) -> str:
+    """Write the topic that asks how a registration stands."""
+    return f"$dps/registrations/GET/iotdps-get-operationstatus/?$rid={request_id}&operationId={operation_id}"
+
+
+def format_issue_certificate_topic(request_id: str) -> str:
+    """Write the topic of a renewal request."""
+    return f"$iothub/credentials/POST/issueCertificate/?$rid={request_id}"
+
+
+def format_telemetry_topic(device_id: str, properties: Mapping[str, str]) -> str:
+    """Write the telemetry topic with its property bag; system properties are named `$.ct`, `$.ce`, `$.mid`, ….
+
+    Source: azure-iot-sdk-python mqtt_topic_iothub.py (sdk): `$` is percent-encoded too.
+    """
+    bag = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in properties.items())
+    return f"devices/{device_id}/messages/events/{bag}"
+
+
+def parse_response_topic(topic: str, prefix: str) -> ResponseTopic:
+    """Read `{prefix}{status}/?$rid={rid}[&retry-after={seconds}]`; other members of the query are skipped.
+
+    Raises:
+        UnexpectedResponse: the topic has another form, or a number in it is none.
+
+    Source: dps-mqtt-support.md (documented).
+    """
+    status, separator, query = topic.removeprefix(prefix).partition("/?")
+    if not topic.startswith(prefix) or not separator:
+        raise UnexpectedResponse(f"the topic {topic[:100]!r} is not {prefix}{{status}}/?$rid={{rid}}")
+    members = dict(member.partition("=")[::2] for member in query.split("&"))
+    if not members.get("$rid"):
+        raise UnexpectedResponse(f"the topic {topic[:100]!r} has no $rid")
+    retry_after = members.get("retry-after")
+    return ResponseTopic(
+        _number(status, topic),
+        members["$rid"],
+        None if retry_after is None else min(_number(retry_after, topic), MAX_RETRY_AFTER_SECONDS),
+    )
+
+
+def _number(text: str, topic: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise UnexpectedResponse(f"the topic {topic[:100]!r} has {text[:20]!r} where a number belongs")
+    return int(text)
