@@ -1,0 +1,157 @@
+"""What an attested device gets: a hub, an identity there and in ADR, and a certificate if it asked for one."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from adr.errors import AdrError
+from adr.registry import AdrRegistry
+from certs.csr import CertificateRequest, CsrError, parse_csr
+from dps.allocation import choose_hub
+from dps.api_version import ApiVersion
+from dps.credentials import Attested, hub_authentication
+from dps.errors import CsrRefused, NoHubAvailable, RegistryRefused
+from dps.registration import Registration, Substatus
+from dps.registration_id import registration_key
+from dps.settings import DpsSettings
+from hub.hub import Hub
+from hub.identity import Authentication, AuthenticationType
+
+
+class Assigner:
+    """Places devices in the linked hubs and has their CSRs signed."""
+
+    def __init__(self, settings: DpsSettings, adr: AdrRegistry, hubs: Mapping[str, Hub]) -> None:
+        self._settings = settings
+        self._adr = adr
+        self._hubs = hubs
+
+    def place(
+        self, registration: Registration, attested: Attested, api_version: ApiVersion, now: datetime, *, has_csr: bool
+    ) -> Registration:
+        """Choose the hub, create or update the identity there and in ADR, and leave the former hub.
+
+        Raises:
+            NoHubAvailable: no linked hub is allowed for this device.
+            RegistryRefused: ADR did not register the device.
+
+        Source: concept-certificate-issuance.md gives the order (documented).
+        """
+        # A device that once got a certificate keeps it when it registers without a CSR. Source: assumed.
+        certified = bool(attested.enrollment.credential_policy_name) and (has_csr or registration.is_issued)
+        host_name = self._choose_hub(registration, attested, certified=certified)
+        device_id = _device_id(registration, attested)
+        authentication = (
+            Authentication(AuthenticationType.CERTIFICATE_AUTHORITY) if certified else hub_authentication(attested)
+        )
+        _, is_new = self._hubs[host_name].registry.provision(device_id, authentication, now)
+        self._register_in_namespace(device_id, attested, now)
+        self._leave(registration, host_name, device_id)
+        return replace(
+            registration,
+            attestation_type=attested.attestation_type,
+            enrollment_group_id=attested.enrollment_group_id,
+            assigned_hub=host_name,
+            device_id=device_id,
+            substatus=_substatus(registration, attested, host_name, api_version, is_new=is_new),
+        )
+
+    def issue(
+        self, registration: Registration, attested: Attested, csr: bytes | None, now: datetime
+    ) -> tuple[str, ...]:
+        """Have the CSR signed by the policy of the enrollment; no CSR or no policy gives no chain.
+
+        Raises:
+            CsrRefused: the CSR breaks a rule.
+            RegistryRefused: ADR does not issue for this device.
+
+        Source: azure-iot-sdk c/samples/authentication/dps_csr_managed (sdk): no policy is no error.
+        """
+        namespace = self._settings.namespace
+        if csr is None or namespace is None or attested.enrollment.credential_policy_name is None:
+            return ()
+        assert registration.device_id, f"{registration.registration_id} was not placed"
+        request = self.check_csr(csr, registration.registration_id)
+        try:
+            return self._adr.issue(namespace, registration.device_id, request, now).base64_der()
+        except AdrError as error:
+            raise RegistryRefused(str(error)) from error
+
+    def check_csr(self, csr: bytes, registration_id: str) -> CertificateRequest:
+        """Hold a DER CSR against the rules.
+
+        Raises:
+            CsrRefused: it breaks one.
+        """
+        try:
+            return parse_csr(csr, registration_id, strict=self._settings.strict)
+        except CsrError as error:
+            raise CsrRefused(str(error)) from error
+
+    def _choose_hub(self, registration: Registration, attested: Attested, *, certified: bool) -> str:
+        enrollment = attested.enrollment
+        former = registration.assigned_hub
+        if former is not None and former in self._hubs and not enrollment.reprovision_policy.update_hub_assignment:
+            return former
+        allowed = enrollment.iot_hubs or tuple(self._hubs)
+        linked = [host_name for host_name in allowed if host_name in self._hubs]
+        if not linked:
+            raise NoHubAvailable(f"none of the hubs {list(allowed)} is linked to DPS {self._settings.name}")
+        if certified:
+            linked = [name for name in linked if self._hubs[name].settings.namespace == self._settings.namespace]
+        if not linked:
+            raise NoHubAvailable(
+                f"none of the hubs {list(allowed)} is linked to ADR namespace {self._settings.namespace}, "
+                "so none would accept the operational certificate"
+            )
+        policy = enrollment.allocation_policy or self._settings.allocation_policy
+        return choose_hub(policy, linked, registration.registration_id)
+
+    def _register_in_namespace(self, device_id: str, attested: Attested, now: datetime) -> None:
+        namespace = self._settings.namespace
+        if namespace is None:
+            return
+        try:
+            self._adr.register_device(namespace, device_id, attested.enrollment.credential_policy_name, now)
+        except AdrError as error:
+            raise RegistryRefused(str(error)) from error
+
+    def _leave(self, registration: Registration, host_name: str, device_id: str) -> None:
+        """Remove the identity that an earlier registration created somewhere else.
+
+        Source: concepts-device-reprovision.md (documented).
+        """
+        former, former_id = registration.assigned_hub, registration.device_id
+        if former is None or former_id is None or (former, former_id) == (host_name, device_id):
+            return
+        if former in self._hubs and self._hubs[former].registry.get(former_id) is not None:
+            self._hubs[former].registry.delete(former_id)
+
+
+def _device_id(registration: Registration, attested: Attested) -> str:
+    """Return the enrollment's device ID, else the registration ID in the spelling the device first used.
+
+    Source: concepts-service.md (documented); that the first spelling stays is assumed, as hubs tell case apart.
+    """
+    if attested.device_id:
+        return attested.device_id
+    former = registration.device_id
+    if former and registration_key(former) == registration_key(registration.registration_id):
+        return former
+    return registration.registration_id
+
+
+def _substatus(
+    registration: Registration, attested: Attested, host_name: str, api_version: ApiVersion, *, is_new: bool
+) -> Substatus:
+    """Say how the device came to its hub.
+
+    Source: concepts-device-reprovision.md (documented); a device that may never move is told `initialAssignment`
+    under every api-version (assumed).
+    """
+    policy = attested.enrollment.reprovision_policy
+    if registration.assigned_hub not in (None, host_name):
+        return Substatus.DEVICE_DATA_MIGRATED if policy.migrate_device_data else Substatus.DEVICE_DATA_RESET
+    if is_new or not policy.update_hub_assignment or not api_version.tells_reprovisioned:
+        return Substatus.INITIAL_ASSIGNMENT
+    return Substatus.REPROVISIONED_TO_INITIAL_ASSIGNMENT

@@ -1,0 +1,141 @@
+"""The course of a registration: begun, carried out at once or when it is due, and recorded."""
+
+import logging
+from dataclasses import replace
+from datetime import datetime
+from uuid import uuid4
+
+from dps.api_version import ApiVersion
+from dps.assignment import Assigner
+from dps.credentials import Attested
+from dps.enrollment import Enrollment
+from dps.enrollments import Enrollments
+from dps.errors import DpsError, EnrollmentNotFound
+from dps.operation import Operation, PendingRequest, format_operation_id
+from dps.operations import Operations
+from dps.registration import Registration, RegistrationStatus
+from dps.registrations import Registrations
+from dps.request import RegisterRequest
+from dps.settings import DpsSettings
+
+log = logging.getLogger("dps")
+
+
+class Provisioning:
+    """Takes registrations from `assigning` to their outcome; everything it decides is in the store when it returns."""
+
+    def __init__(
+        self,
+        settings: DpsSettings,
+        enrollments: Enrollments,
+        registrations: Registrations,
+        operations: Operations,
+        assigner: Assigner,
+    ) -> None:
+        self._settings = settings
+        self._enrollments = enrollments
+        self._registrations = registrations
+        self._operations = operations
+        self._assigner = assigner
+
+    def settled(self, registration_id: str, now: datetime) -> Registration:
+        """Read a device's registration, or a new one, after finishing an operation of it that is due."""
+        registration = self._registrations.find(registration_id)
+        if registration is None:
+            return Registration(registration_id=registration_id, created_at=now, last_updated_at=now)
+        if registration.status is not RegistrationStatus.ASSIGNING:
+            return registration
+        operation = self._operations.get(registration.operation_id)
+        assert operation and operation.pending, f"{registration.operation_id} is assigning, so it is pending"
+        if operation.pending.due_at <= now:
+            return self.finish(operation, operation.pending, now).registration
+        return registration
+
+    def repeated(self, registration: Registration, request: RegisterRequest) -> str | None:
+        """Return the operation that works on the same request; sent again after a lost connection, it is no conflict.
+
+        Source: assumed; that another request is one is a comment in the C# E2E tests (sdk).
+        """
+        if registration.status is not RegistrationStatus.ASSIGNING:
+            return None
+        operation = self._operations.get(registration.operation_id)
+        is_same = operation and operation.pending and operation.pending.request == request
+        return registration.operation_id if is_same else None
+
+    def begin(
+        self,
+        registration: Registration,
+        attested: Attested,
+        api_version: ApiVersion,
+        request: RegisterRequest,
+        now: datetime,
+    ) -> Operation:
+        """Begin an operation, and with no assigning delay also finish it.
+
+        Raises:
+            RegistrationInProgress: another one is not done yet.
+        """
+        operation_id = format_operation_id(now, uuid4())
+        begun = registration.begin(attested.registration_id, operation_id, now)
+        due_at = now + self._settings.assigning_delay
+        pending = PendingRequest(
+            request=request,
+            api_version=api_version,
+            enrollment_name=attested.enrollment.name,
+            is_group=attested.enrollment_group_id is not None,
+            key_id=attested.key_id,
+            due_at=due_at,
+        )
+        operation = Operation(operation_id, begun, pending=pending)
+        if due_at <= now:
+            operation = self._assign(operation, pending, attested, now)
+        operation = replace(operation, etag=self._registrations.put(operation.registration))
+        self._operations.put(operation)
+        return operation
+
+    def finish(self, operation: Operation, pending: PendingRequest, now: datetime) -> Operation:
+        """Finish a stored operation with the enrollment as it is now."""
+        registration = self._registrations.get(operation.registration.registration_id)
+        if (registration.status, registration.operation_id) != (RegistrationStatus.ASSIGNING, operation.operation_id):
+            # The device was told in the meantime that its enrollment is disabled: that is the outcome here too.
+            finished = replace(operation, registration=operation.registration.disable(now), pending=None)
+        else:
+            finished = self._assign_enrolled(operation, pending, now)
+            finished = replace(finished, etag=self._registrations.put(finished.registration))
+        self._operations.finish(finished)
+        return finished
+
+    def _assign_enrolled(self, operation: Operation, pending: PendingRequest, now: datetime) -> Operation:
+        name = pending.enrollment_name
+        enrollment: Enrollment | None = (
+            self._enrollments.groups.find(name) if pending.is_group else self._enrollments.individuals.find(name)
+        )
+        if enrollment is None:
+            return _fail(operation, EnrollmentNotFound(f"enrollment {name!r} was deleted in the meantime"), now)
+        if not enrollment.enabled:
+            return replace(operation, registration=operation.registration.disable(now), pending=None)
+        attested = Attested(enrollment, operation.registration.registration_id, pending.key_id)
+        return self._assign(operation, pending, attested, now)
+
+    def _assign(self, operation: Operation, pending: PendingRequest, attested: Attested, now: datetime) -> Operation:
+        """Carry out a pending operation; a broken rule is its outcome, and what was done before it stays."""
+        csr = pending.request.csr
+        try:
+            placed = self._assigner.place(
+                operation.registration, attested, pending.api_version, now, has_csr=csr is not None
+            )
+        except DpsError as error:
+            return _fail(operation, error, now)
+        try:
+            chain = self._assigner.issue(placed, attested, csr, now)
+        except DpsError as error:
+            return _fail(replace(operation, registration=placed), error, now)
+        assigned = replace(placed, is_issued=placed.is_issued or bool(chain)).assign(now)
+        log.info("device %s: assigned to %s, %s", assigned.registration_id, assigned.assigned_hub, assigned.substatus)
+        return replace(operation, registration=assigned, issued_chain=chain, pending=None)
+
+
+def _fail(operation: Operation, error: DpsError, now: datetime) -> Operation:
+    registration = operation.registration
+    log.warning("device %s: registration failed with %d: %s", registration.registration_id, error.error_code, error)
+    return replace(operation, registration=registration.fail(error.error_code, error.message, now), pending=None)
