@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from broker.gateway import Action, Close, ConnectRequest, ConnectReturnCode, Gateway, Publish, Refusal, Session, Will
 from broker.outbox import Outbox
@@ -34,6 +34,8 @@ from broker.packets import Publish as PublishPacket
 from certs.peer import PeerChain
 
 logger = logging.getLogger("broker")
+
+_Answer = TypeVar("_Answer")
 
 # What a client nobody knows yet may make us keep: a CONNECT with a long token, or the packets it sends on its heels.
 MAX_BYTES_BEFORE_CONNACK: Final = 64 * 1024
@@ -91,7 +93,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_acknowledge",
-        "_close_after",
+        "_bytes_before_connack",
         "_door",
         "_early",
         "_last_packet_id",
@@ -116,7 +118,7 @@ class Connection(asyncio.Protocol):
         self._unacknowledged: dict[int, str] = {}
         self._acknowledge: list[str] = []
         self._last_packet_id = 0
-        self._close_after = ""
+        self._bytes_before_connack = 0
         self.state = ConnectionState.AWAITING_CONNECT
         self.connect: Connect | None = None
         self.session: Session | None = None
@@ -138,9 +140,10 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: packets are handled in order until one closes the connection."""
-        if self.is_closed:
+        if self.state is ConnectionState.OPEN:
+            self.heard_at = asyncio.get_running_loop().time()
+        elif self.is_closed or not self._may_hold(len(data)):
             return
-        self.heard_at = asyncio.get_running_loop().time()
         try:
             for packet in self._reader.feed(data):
                 self._take(packet)
@@ -148,6 +151,14 @@ class Connection(asyncio.Protocol):
                     return
         except MalformedPacket as error:
             self._violated(error)
+
+    def _may_hold(self, size: int) -> bool:
+        # Before CONNACK bytes do not count as a sign of life: a client that drips its CONNECT is not alive.
+        self._bytes_before_connack += size
+        if self._bytes_before_connack > MAX_BYTES_BEFORE_CONNACK:
+            self.close(f"sends over {MAX_BYTES_BEFORE_CONNACK} bytes before its CONNACK")
+            return False
+        return True
 
     def _violated(self, error: MalformedPacket) -> None:
         if isinstance(error, UnacceptableProtocolVersion) and self.state is ConnectionState.AWAITING_CONNECT:
@@ -215,6 +226,7 @@ class Connection(asyncio.Protocol):
         self.session = session
         self.gateway = gateway
         self.idle_limit = idle_limit
+        self.heard_at = asyncio.get_running_loop().time()
         self.state = ConnectionState.OPEN
         self._reader.max_packet_bytes = MAX_PACKET_BYTES
         self._post(Connack(session.session_present, ConnectReturnCode.ACCEPTED))
@@ -256,6 +268,10 @@ class Connection(asyncio.Protocol):
         session, gateway = self.session, self.gateway
         assert session is not None
         assert gateway is not None
+        if packet.qos > MAX_GRANTED_QOS:
+            # IoT Hub and DPS close on QoS 2 (iot-mqtt-connect-to-iot-hub, iot-mqtt-connect-to-iot-dps: documented).
+            self.close(f"PUBLISH with QoS {packet.qos}: at most QoS {MAX_GRANTED_QOS} is allowed")
+            return
         actions = self._guarded_call(
             lambda: gateway.receive(
                 session,
@@ -289,8 +305,8 @@ class Connection(asyncio.Protocol):
 
     def _tell_acknowledged(self, token: str) -> None:
         session, gateway = self.session, self.gateway
-        if session is None or gateway is None:
-            return
+        assert session is not None
+        assert gateway is not None
         self._guarded(lambda: gateway.acknowledged(session, token, self._door.now()))
         self._door.outbox.touch()
 
@@ -299,7 +315,7 @@ class Connection(asyncio.Protocol):
         assert session is not None
         assert gateway is not None
         for topic_filter, _ in packet.topic_filters:
-            if not gateway.may_subscribe(session, topic_filter):
+            if not self._may_subscribe(session, gateway, topic_filter):
                 # SDKs do not read a SUBACK's codes and would wait for ever; the service closes (assumed).
                 self.close(f"may not subscribe to {topic_filter!r}")
                 return
@@ -309,6 +325,9 @@ class Connection(asyncio.Protocol):
             return
         self._post(Suback(packet.packet_id, tuple(qos for _, qos in granted)))
         self._perform(actions)
+
+    def _may_subscribe(self, session: Session, gateway: Gateway, topic_filter: str) -> bool:
+        return bool(self._guarded_call(lambda: gateway.may_subscribe(session, topic_filter)))
 
     def _unsubscribe(self, packet: Unsubscribe) -> None:
         session, gateway = self.session, self.gateway
@@ -326,18 +345,22 @@ class Connection(asyncio.Protocol):
         """Send one message; QoS 1 is remembered until its PUBACK."""
         if self.state is not ConnectionState.OPEN:
             return
-        packet_id = None
-        if action.qos:
-            if len(self._unacknowledged) >= MAX_UNACKNOWLEDGED:
-                self.close(f"leaves {MAX_UNACKNOWLEDGED} messages unacknowledged")
-                return
-            packet_id = self._next_packet_id()
+        if action.qos and len(self._unacknowledged) >= MAX_UNACKNOWLEDGED:
+            self.close(f"leaves {MAX_UNACKNOWLEDGED} messages unacknowledged")
+            return
+        packet_id = self._next_packet_id() if action.qos else None
+        packet = PublishPacket(action.topic, action.payload, action.qos, packet_id=packet_id)
+        try:
+            data = format_packet(packet)
+        except ValueError:
+            logger.exception("%s: closed: a message to it does not fit MQTT", self._who())
+            self.close("a message to it does not fit MQTT")
+            return
+        if packet_id is not None:
             self._unacknowledged[packet_id] = action.token
         elif action.token:
             self._acknowledge.append(action.token)
-        self._post(
-            PublishPacket(action.topic, action.payload, qos=action.qos, retain=False, dup=False, packet_id=packet_id)
-        )
+        self._door.outbox.post(self, data)
 
     def _next_packet_id(self) -> int:
         packet_id = self._last_packet_id % 65535 + 1
@@ -354,7 +377,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         self._transport.write(data)
-        if self._acknowledge:
+        if self._acknowledge and not self._transport.is_closing():
             tokens, self._acknowledge = self._acknowledge, []
             for token in tokens:
                 self._tell_acknowledged(token)
@@ -381,6 +404,8 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         """Leave the state OPEN once, whatever the cause, and let the gateway know."""
         was_open = self.state is ConnectionState.OPEN
+        if not self.is_closed:
+            self.heard_at = asyncio.get_running_loop().time()  # from here on it may take its last bytes
         self.state = ConnectionState.CLOSED
         self._early.clear()
         session, gateway = self.session, self.gateway
@@ -397,7 +422,7 @@ class Connection(asyncio.Protocol):
     def _guarded(self, call: Callable[[], list[Action]]) -> None:
         self._perform(self._guarded_call(call))
 
-    def _guarded_call(self, call: Callable[[], list[Action]]) -> list[Action] | None:
+    def _guarded_call(self, call: Callable[[], _Answer]) -> _Answer | None:
         try:
             return call()
         except Exception:

@@ -32,6 +32,8 @@ LISTENER: Final = "front"
 MAX_IDLE_SECONDS: Final = 1767.0
 # The service drops a connection without CONNECT after about a minute (protocol gateway's default: assumed).
 CONNECT_SECONDS: Final = 60.0
+# How long a client may take to read the last bytes before its connection is dropped (assumed).
+CLOSE_SECONDS: Final = 10.0
 
 
 class ConnectionSession(AmqttSession):
@@ -261,7 +263,10 @@ class Broker(AmqttBroker):
         """
         while True:
             await asyncio.sleep(1)
-            self.sweep()
+            try:
+                self.sweep()
+            except Exception:
+                logger.exception("sweep failed; the next one comes")
 
     def sweep(self) -> None:
         """Close who was silent too long or whose credential ended, and let the gateways see the time."""
@@ -275,6 +280,10 @@ class Broker(AmqttBroker):
     def _sweep(self, connection: Connection, real: float, now: datetime) -> None:
         session = connection.session
         silent = real - connection.heard_at
+        if connection.is_closed:
+            if silent > CLOSE_SECONDS:
+                connection.drop(f"does not take its last bytes within {CLOSE_SECONDS:g} s")
+            return
         if session is None:
             if silent > self._connect_seconds:
                 connection.drop(f"no CONNECT within {self._connect_seconds:g} s")

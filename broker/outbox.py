@@ -64,4 +64,8 @@ class Outbox:
                 receiver.drop(f"could not store: {error}")
             return
         for receiver, data in waiting.items():
-            receiver.write_now(data[0] if len(data) == 1 else b"".join(data))
+            try:
+                receiver.write_now(data[0] if len(data) == 1 else b"".join(data))
+            except Exception:  # one connection's trouble must not silence those behind it
+                logger.exception("could not write to a connection")
+                receiver.drop("could not write")

@@ -19,9 +19,8 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from certs.peer import PeerChain
 
@@ -99,14 +98,15 @@ class ServerTrust:
         """
         if self._verified.get((host, chain.der), now) > now:
             return
-        leaf = chain.leaf
-        if leaf is None:
+        if not chain:
             raise ServerNotTrusted(f"{host} presented no certificate")
         builder = verification.PolicyBuilder().store(self._store).time(now)
         try:
+            leaf = chain.leaf
+            assert leaf is not None
             builder.build_server_verifier(_subject(host)).verify(leaf, list(chain.intermediates))
         except (verification.VerificationError, ValueError) as error:
-            raise ServerNotTrusted(f"certificate of {host} ({leaf.subject.rfc4514_string()}): {error}") from error
+            raise ServerNotTrusted(f"certificate of {host} (SHA-1 {chain.sha1_thumbprint}): {error}") from error
         self._verified[host, chain.der] = leaf.not_valid_after_utc
 
 
@@ -177,9 +177,9 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._tcp = None
         if not self.established:
             self._end_handshake("connection lost in the TLS handshake")
+        self._tcp = None
         above, self._above = self._above, None
         if above is not None:
             above.connection_lost(exc)
@@ -347,11 +347,12 @@ def _ignore(_transport: TlsTransport, _failure: str) -> None:
 
 
 def _presented(tls: SSL.Connection) -> tuple[bytes, ...]:
-    leaf = tls.get_peer_certificate(as_cryptography=True)
+    leaf = tls.get_peer_certificate()
     if leaf is None:
         return ()
-    rest = tls.get_peer_cert_chain(as_cryptography=True) or []
-    ders = [leaf.public_bytes(Encoding.DER), *(each.public_bytes(Encoding.DER) for each in rest)]
+    # Not parsed here: what OpenSSL takes for a certificate, `cryptography` may refuse.
+    rest = tls.get_peer_cert_chain() or []
+    ders = [crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in (leaf, *rest)]
     # A client sees the server's leaf in the chain too, a server sees a client's only beside it.
     if len(ders) > 1 and ders[1] == ders[0]:
         del ders[1]

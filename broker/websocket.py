@@ -7,7 +7,7 @@ they come.
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import WSMsgType, web
 
@@ -18,6 +18,8 @@ from certs.peer import PeerChain
 logger = logging.getLogger("broker")
 
 SUBPROTOCOL: Final = "mqtt"
+# How long the closing handshake of a WebSocket may take (assumed).
+CLOSE_SECONDS: Final = 5.0
 # Python, Node and C ask for the first path, C#, Java and .NET for the second (their sources: sdk).
 PATHS: Final = ("/$iothub/websocket", "/")
 
@@ -46,6 +48,7 @@ class _WebSocketTransport(asyncio.Transport):
 
     def __init__(self, request: web.BaseRequest) -> None:
         below = request.transport
+        self._below = below
         super().__init__(
             {
                 "peername": below.get_extra_info("peername") if below else None,
@@ -58,7 +61,7 @@ class _WebSocketTransport(asyncio.Transport):
         self._closing = False
         self.aborted = False
 
-    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or not data:
             return
         self._unsent.append(bytes(data))
@@ -75,6 +78,8 @@ class _WebSocketTransport(asyncio.Transport):
     def abort(self) -> None:
         self.aborted = True
         self.close()
+        if self._below is not None:
+            self._below.abort()  # a frame on its way to a client that does not read would wait for ever
 
     def is_closing(self) -> bool:
         return self._closing
@@ -113,13 +118,13 @@ async def serve_websocket(request: web.BaseRequest, connection: Callable[[], Con
             protocol.data_received(message.data)
     finally:
         protocol.connection_lost(None)
-        transport.abort()
-        await _finish(sender)
+        transport.close()
+        await _finish(sender, transport)
     return socket
 
 
-async def _finish(sender: "asyncio.Task[None]") -> None:
+async def _finish(sender: "asyncio.Task[None]", transport: _WebSocketTransport) -> None:
     try:
-        await asyncio.wait_for(sender, timeout=5)
+        await asyncio.wait_for(sender, timeout=CLOSE_SECONDS)
     except (TimeoutError, ConnectionError, RuntimeError):
-        sender.cancel()
+        transport.abort()
