@@ -10,7 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from certs.extensions import single_common_name
+from certs.extensions import any_name_length, single_common_name
 from certs.keys import PublicKey, key_type_of
 
 # Source: azure-iot-sdk-csharp feature/iot-csr-preview csr-scenarions.md (sdk).
@@ -18,6 +18,7 @@ MAX_CSR_CHARACTERS = 8192
 MIN_RSA_BITS = 2048
 # Above this a signature check costs a millisecond and more. Source: assumed.
 MAX_RSA_BITS = 4096
+MAX_SUBJECT_IN_MESSAGE = 200
 _SIGNATURE_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
@@ -86,9 +87,10 @@ def parse_csr(der: bytes, common_name: str, *, strict: bool = False) -> Certific
     public_key = _accepted_key(csr, strict=strict)
     found = single_common_name(subject)
     if found is None or not found.isascii() or found.lower() != common_name.lower():
+        given = subject.rfc4514_string()[:MAX_SUBJECT_IN_MESSAGE]
         raise CsrError(
             CsrReason.COMMON_NAME,
-            f"the CSR's subject is {subject.rfc4514_string()!r}: it must have one CN equal to {common_name!r}",
+            f"the CSR's subject is {given!r}: it must have one CN equal to {common_name!r}",
         )
     _verify_signature(csr)
     return CertificateRequest(found, public_key, der)
@@ -102,7 +104,8 @@ def _not_base64(text: str) -> CsrError:
 def _load(der: bytes) -> tuple[x509.CertificateSigningRequest, x509.Name]:
     try:
         csr = x509.load_der_x509_csr(der)
-        subject = csr.subject
+        with any_name_length():
+            subject = csr.subject
     except (ValueError, x509.InvalidVersion) as error:
         raise CsrError(
             CsrReason.NOT_PKCS10, f"the {len(der)} bytes of the CSR are not a DER PKCS#10 request: {error}"
@@ -129,7 +132,8 @@ def _accepted_key(csr: x509.CertificateSigningRequest, *, strict: bool) -> Publi
             )
         return key
     accepted = "an EC key" if strict else "an EC or RSA key"
-    raise CsrError(CsrReason.KEY_REFUSED, f"the CSR's key is a {type(key).__name__}: it must be {accepted}")
+    kind = type(key).__name__.removesuffix("PublicKey")
+    raise CsrError(CsrReason.KEY_REFUSED, f"the CSR has a key of type {kind}: it must be {accepted}")
 
 
 def _verify_signature(csr: x509.CertificateSigningRequest) -> None:

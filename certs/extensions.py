@@ -1,5 +1,8 @@
 """Reading facts from certificates that somebody else made: one error for all the ways they can be malformed."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from cryptography import x509
@@ -13,17 +16,38 @@ class MalformedCertificate(ValueError):
 
 
 def load_certificate(der: bytes) -> x509.Certificate:
-    """Parse one DER certificate.
+    """Parse one DER certificate and decode its two names.
 
     Raises:
         MalformedCertificate: it is not one.
     """
     try:
-        return x509.load_der_x509_certificate(der)
+        certificate = x509.load_der_x509_certificate(der)
     except ValueError as error:
         raise MalformedCertificate(f"not a DER certificate: {error}") from error
     except x509.InvalidVersion as error:
         raise MalformedCertificate(f"not an X.509 certificate: version {error.parsed_version}") from error
+    decode_names(certificate)
+    return certificate
+
+
+def decode_names(certificate: x509.Certificate) -> None:
+    """Decode the subject and the issuer, which the certificate remembers.
+
+    Raises:
+        MalformedCertificate: one of them cannot be decoded.
+    """
+    with any_name_length():
+        subject_of(certificate)
+        issuer_of(certificate)
+
+
+@contextmanager
+def any_name_length() -> Iterator[None]:
+    """Decode foreign names without `cryptography` warning the process about lengths that X.520 does not allow."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def extension_of(certificate: x509.Certificate, extension: type[ExtensionT]) -> ExtensionT | None:

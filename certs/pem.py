@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from certs.extensions import decode_names
 from certs.keys import PrivateKey
 
 
@@ -28,9 +29,12 @@ def parse_pem_certificates(text: str | bytes) -> tuple[x509.Certificate, ...]:
     """
     pem = text.encode() if isinstance(text, str) else text
     try:
-        return tuple(x509.load_pem_x509_certificates(pem))
+        certificates = tuple(x509.load_pem_x509_certificates(pem))
     except x509.InvalidVersion as error:
         raise ValueError(f"not an X.509 certificate: version {error.parsed_version}") from error
+    for certificate in certificates:
+        decode_names(certificate)
+    return certificates
 
 
 def format_private_key(key: PrivateKey) -> bytes:

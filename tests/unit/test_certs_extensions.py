@@ -1,0 +1,131 @@
+"""Reading facts from foreign certificates: one error for every malformation."""
+
+import warnings
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+from certs.extensions import (
+    MalformedCertificate,
+    common_name_of,
+    extension_of,
+    issuer_of,
+    load_certificate,
+    single_common_name,
+    subject_of,
+)
+from certs.keys import KeyType, generate_key, signature_hash
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+KEY = generate_key(KeyType.P256)
+CA = x509.BasicConstraints(ca=True, path_length=None)
+
+
+def name_of(*common_names: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one) for one in common_names])
+
+
+def der_with(*extensions: x509.ExtensionType) -> bytes:
+    builder = x509.CertificateBuilder(
+        name_of("issuer"), name_of("sensor-001"), KEY.public_key(), 7, NOW, NOW + timedelta(days=1)
+    )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(KEY, signature_hash(KEY)).public_bytes(Encoding.DER)
+
+
+def test_certificate_is_loaded():
+    assert load_certificate(der_with()).serial_number == 7
+
+
+@pytest.mark.parametrize("der", [b"", b"x", der_with()[:-1], der_with() + b"\0"])
+def test_bytes_that_are_no_certificate(der):
+    with pytest.raises(MalformedCertificate, match="not a DER certificate"):
+        load_certificate(der)
+
+
+def test_unknown_version():
+    der = der_with().replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1)
+    with pytest.raises(MalformedCertificate, match="version 5"):
+        load_certificate(der)
+
+
+def test_extension_is_read():
+    assert extension_of(load_certificate(der_with(CA)), x509.BasicConstraints) == CA
+
+
+def test_missing_extension_is_none():
+    assert extension_of(load_certificate(der_with(CA)), x509.KeyUsage) is None
+
+
+@pytest.mark.parametrize(
+    "extensions",
+    [
+        pytest.param([x509.UnrecognizedExtension(ExtensionOID.KEY_USAGE, b"\xff")], id="undecodable"),
+        pytest.param(
+            [x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x04\xa3\x02\x30\x00")],
+            id="x400 address",
+        ),
+    ],
+)
+def test_undecodable_extension(extensions):
+    with pytest.raises(MalformedCertificate, match="extensions"):
+        extension_of(load_certificate(der_with(*extensions)), x509.BasicConstraints)
+
+
+def test_extension_twice():
+    der = der_with(CA, x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.99"), b"\x30\x00"))
+    der = der.replace(b"\x06\x03\x55\x1d\x63", b"\x06\x03\x55\x1d\x13")
+    with pytest.raises(MalformedCertificate, match="extensions"):
+        extension_of(load_certificate(der), x509.BasicConstraints)
+
+
+def test_names_are_read():
+    certificate = load_certificate(der_with())
+    assert subject_of(certificate) == name_of("sensor-001")
+    assert issuer_of(certificate) == name_of("issuer")
+    assert common_name_of(certificate) == "sensor-001"
+
+
+@pytest.mark.parametrize(
+    ("which", "good", "bad"),
+    [("subject", b"sensor-001", b"sensor-\xff\xff1"), ("issuer", b"issuer", b"issu\xff\xff")],
+)
+def test_undecodable_name(which, good, bad):
+    der = der_with().replace(good, bad)
+    with pytest.raises(MalformedCertificate, match=which):
+        load_certificate(der)
+    with pytest.raises(MalformedCertificate, match=which):
+        {"subject": common_name_of, "issuer": issuer_of}[which](x509.load_der_x509_certificate(der))
+
+
+def der_named(common_name: str) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name, _validate=False)])
+    builder = x509.CertificateBuilder(name, name, KEY.public_key(), 7, NOW, NOW + timedelta(days=1))
+    return builder.sign(KEY, signature_hash(KEY)).public_bytes(Encoding.DER)
+
+
+@pytest.mark.parametrize("common_name", ["", "x" * 65])
+def test_name_of_a_length_that_x520_forbids_is_read_without_a_warning(common_name):
+    with pytest.warns(UserWarning, match="length"):
+        der = der_named(common_name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert common_name_of(load_certificate(der)) == common_name
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (name_of("sensor-001"), "sensor-001"),
+        (name_of(), None),
+        (name_of("sensor-001", "sensor-002"), None),
+        (x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "sensor-001")]), None),
+    ],
+    ids=["one", "none", "two", "organization"],
+)
+def test_only_a_single_common_name_counts(name, expected):
+    assert single_common_name(name) == expected
