@@ -66,7 +66,7 @@ class CertificateAccess:
     def _check_path(self, user: UserName, leaf: x509.Certificate, chain: PeerChain, now: datetime) -> Grant | Denial:
         try:
             intermediates = chain.intermediates
-        except ValueError as error:
+        except (ValueError, x509.InvalidVersion) as error:
             return Denial(f"{user.client_id}: an intermediate certificate cannot be read: {error}")
         issuing_cas = self._issuing_cas()
         registered = self._certificates.anchors()
@@ -105,9 +105,12 @@ class CertificateAccess:
 def _leaf(chain: PeerChain) -> x509.Certificate | Denial:
     try:
         leaf = chain.leaf
-    except ValueError as error:
+        if leaf is None:
+            return Denial("the client presented no certificate")
+        leaf.subject.rfc4514_string()  # names are decoded late: do it where a failure is expected
+    except (ValueError, x509.InvalidVersion) as error:
         return Denial(f"the client certificate cannot be read: {error}")
-    return leaf if leaf is not None else Denial("the client presented no certificate")
+    return leaf
 
 
 def _check_validity(leaf: x509.Certificate, now: datetime) -> Denial | None:

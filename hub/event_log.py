@@ -9,6 +9,8 @@ from typing import Any
 
 from adr.store import Entry, Store
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 @dataclass(frozen=True, slots=True)
 class EventSource:
@@ -63,8 +65,8 @@ class EventLog:
     def source(self, device_id: str, system_properties: Mapping[str, str]) -> EventSource:
         """Prepare what the events of one connection share."""
         stream = self._stream(self.partition_of(device_id))
-        system = json.dumps({"iothub-connection-device-id": device_id, **system_properties}, separators=(",", ":"))
-        return EventSource(stream, f'{{"system":{system[:-1]}')
+        system = _encode({"iothub-connection-device-id": device_id, **system_properties})
+        return EventSource(stream, f'{{"connection":{system}')
 
     def append(
         self,
@@ -75,13 +77,8 @@ class EventLog:
         properties: Mapping[str, str | None] | None = None,
     ) -> int:
         """Append an event and return its sequence number; it is durable at the next commit."""
-        header = source.header
-        if system:
-            header += "," + json.dumps(system)[1:-1]
-        bag = json.dumps(properties) if properties else "{}"
-        return self._store.append(
-            source.stream, f'{header}}},"properties":{bag},"enqueued":"{now.isoformat()}"}}', body
-        )
+        message = f',"message":{_encode((system, properties))}' if system or properties else ""
+        return self._store.append(source.stream, f'{source.header}{message},"enqueued":"{now.isoformat()}"}}', body)
 
     def read(self, partition: int, from_sequence: int = 0, limit: int = 1000) -> list[Event]:
         """Read a partition in order from a sequence number on.
@@ -99,11 +96,12 @@ class EventLog:
 
 def _parse(partition: int, entry: Entry) -> Event:
     header: dict[str, Any] = json.loads(entry.header)
+    system, properties = header.get("message", ({}, {}))
     return Event(
         partition=partition,
         sequence_number=entry.sequence,
         enqueued_time=datetime.fromisoformat(header["enqueued"]).astimezone(UTC),
-        system_properties=header["system"],
-        properties=header["properties"],
+        system_properties={**(system or {}), **header["connection"]},
+        properties=properties or {},
         body=entry.body,
     )

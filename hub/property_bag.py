@@ -24,7 +24,8 @@ def parse_property_bag(text: str) -> PropertyBag:
     for part in text.removeprefix("?").split("&"):
         name, equals, value = part.partition("=")
         if "%" in part:
-            name, value = _decode(name), _decode(value)
+            # Most encoded names are system properties, and the `$` is all that is encoded in them.
+            name, value = _decode(name.replace("%24", "$")), _decode(value)
         if name:
             bag[name] = value if equals else None
         elif part:
@@ -44,6 +45,8 @@ def format_property_bag(bag: Mapping[str, str | None]) -> str:
 
 
 def _decode(text: str) -> str:
+    if "%" not in text:
+        return text
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeError:

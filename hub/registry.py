@@ -152,7 +152,7 @@ class DeviceRegistry:
         *,
         managed_by: str | None = None,
     ) -> ModuleIdentity:
-        """Create a module on a device.
+        """Create a module on a device; authentication `none` becomes `sas`, as Azure does.
 
         Raises:
             ArgumentInvalid: ID, keys or thumbprints are malformed.
@@ -161,6 +161,8 @@ class DeviceRegistry:
         """
         check_device_id(module_id, "moduleId")
         self._require(device_id)
+        if authentication is not None and authentication.type is AuthenticationType.NONE:
+            authentication = None
         module = ModuleIdentity(
             device_id, module_id, generate_generation_id(now), "", _complete(authentication), now, managed_by
         )
@@ -206,9 +208,12 @@ class DeviceRegistry:
 
 
 def _complete(authentication: Authentication | None) -> Authentication:
+    """Generate the keys that are not given, and check those that are."""
     if authentication is None:
         return Authentication.generate_sas()
-    if authentication.type is AuthenticationType.SAS and authentication.primary_key is None:
+    if authentication.type is AuthenticationType.SAS and (
+        authentication.primary_key is None and authentication.secondary_key is None
+    ):
         return Authentication.generate_sas()
     check_authentication(authentication)
     return authentication

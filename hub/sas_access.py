@@ -75,8 +75,9 @@ def covers(resource: str, user: UserName) -> bool:
 
 
 def _is_prefix(text: str, endpoint: str) -> bool:
-    _, *segments = text.rstrip("/").split("/")
-    return segments == endpoint.split("/")[: len(segments)]
+    host, *segments = text.rstrip("/").split("/")
+    # A host with an escape in it is a whole resource that is still encoded, not a hub-wide one.
+    return "%" not in host and segments == endpoint.split("/")[: len(segments)]
 
 
 def _resource(user: UserName) -> str:

@@ -50,13 +50,13 @@ def parse_user_name(text: str) -> UserName:
     """
     segments = text.split("/")
     count = _identity_segments(segments)
-    host, *ids = segments[:count]
+    host, *ids = segments[:count] or [""]
     if not host or not ids or len(ids) > 2:
         raise UserNameError(f"user name {text[:300]!r} is not {{hub}}/{{device}}[/{{module}}]/?api-version=…")
     for identifier in ids:
         if not DEVICE_ID.fullmatch(identifier):
             raise UserNameError(f"{identifier[:140]!r} in the user name is not 1–128 of A-Za-z0-9-:.+%_#*?!(),=@;$'")
-    query = "/".join(segments[count:]).removeprefix("?")
+    query = "/".join(segments[count:]).removeprefix("?").replace("/DeviceClientType=", "&DeviceClientType=")
     return UserName(host, ids[0], ids[1] if len(ids) == 2 else None, _parse_options(query))
 
 

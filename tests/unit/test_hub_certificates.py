@@ -1,0 +1,92 @@
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from certs.authority import CertificateAuthority
+from certs.keys import KeyType, generate_key
+from emulator.store import SqliteStore
+from hub.certificates import MAX_CERTIFICATES, HubCertificates
+from hub.errors import ArgumentInvalid, CertificateNotFound, GenericForbidden
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def store() -> Iterator[SqliteStore]:
+    with SqliteStore(":memory:") as store:
+        yield store
+
+
+@pytest.fixture
+def certificates(store: SqliteStore) -> HubCertificates:
+    return HubCertificates(store, "hub1")
+
+
+def authority(name: str) -> CertificateAuthority:
+    return CertificateAuthority.create_root(name, NOW, key_type=KeyType.P256)
+
+
+def test_verified_certificates_are_anchors_in_the_order_of_their_names(certificates: HubCertificates) -> None:
+    first, second = authority("first").certificate, authority("second").certificate
+    certificates.add("b", second)
+    certificates.add("a", first)
+    assert certificates.anchors() == (first, second)
+    assert certificates.names() == ["a", "b"]
+
+
+def test_unverified_certificate_is_listed_but_no_anchor(certificates: HubCertificates) -> None:
+    certificates.add("a", authority("a").certificate, verified=False)
+    assert certificates.names() == ["a"]
+    assert certificates.anchors() == ()
+
+
+def test_removed_and_replaced_certificates_are_no_anchors_at_once(certificates: HubCertificates) -> None:
+    old, new = authority("old").certificate, authority("new").certificate
+    certificates.add("a", old)
+    assert certificates.anchors() == (old,)
+    certificates.add("a", new)
+    assert certificates.anchors() == (new,)
+    certificates.remove("a")
+    assert certificates.anchors() == ()
+
+
+def test_anchor_is_parsed_once(certificates: HubCertificates) -> None:
+    certificates.add("a", authority("a").certificate)
+    assert certificates.anchors()[0] is certificates.anchors()[0]
+
+
+def test_remove_of_an_unknown_name_is_refused(certificates: HubCertificates) -> None:
+    with pytest.raises(CertificateNotFound, match="no CA certificate 'a'"):
+        certificates.remove("a")
+
+
+def test_certificate_that_is_no_ca_is_refused(certificates: HubCertificates) -> None:
+    leaf = authority("a").issue_onboarding("dev1", generate_key(KeyType.P256).public_key(), NOW, validity=timedelta(days=1))
+    with pytest.raises(ArgumentInvalid, match=r"dev1.* is not a CA certificate"):
+        certificates.add("a", leaf)
+
+
+def test_certificate_without_basic_constraints_is_refused(certificates: HubCertificates) -> None:
+    key = generate_key(KeyType.P256)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "plain")])
+    plain = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW.replace(year=2027)).sign(
+        key, hashes.SHA256()
+    )
+    with pytest.raises(ArgumentInvalid, match="basicConstraints"):
+        certificates.add("a", plain)
+
+
+def test_twenty_sixth_certificate_is_refused_but_one_may_be_replaced(
+    certificates: HubCertificates, store: SqliteStore
+) -> None:
+    certificate = authority("a").certificate
+    for n in range(MAX_CERTIFICATES):
+        store.put("hub1.certificates", f"name{n}", json.dumps({"verified": False}))
+    with pytest.raises(GenericForbidden, match="holds 25"):
+        certificates.add("one more", certificate)
+    certificates.add("name0", certificate)
+    assert certificates.anchors() == (certificate,)
