@@ -231,9 +231,10 @@ class AdrRegistry:
         policy = self._issuing_policy(namespace, device)
         leaf = self._sign(policy, device, request, now)
         chain = IssuedChain(leaf, policy.certificate, self._credential(namespace).certificate)
-        note = IssuedCertificate(device_id, chain.serial_number, policy.name, leaf.not_valid_after_utc)
-        self._store.put(CERTIFICATES, issued_key(namespace, device_id, chain.serial_number), format_issued(note))
-        logger.info("device %s: issued %s by policy %s", device_id, chain.serial_number, policy.name)
+        serial_number = chain.serial_number
+        note = IssuedCertificate(device_id, serial_number, policy.name, leaf.not_valid_after_utc)
+        self._store.put(CERTIFICATES, issued_key(namespace, device_id, serial_number), format_issued(note))
+        logger.info("device %s: issued %s by policy %s", device_id, serial_number, policy.name)
         return chain
 
     def issued(self, namespace: str, device_id: str) -> list[IssuedCertificate]:
@@ -279,7 +280,10 @@ class AdrRegistry:
         known = self._authorities.get(owner.key_name)
         if known is not None and known.certificate is owner.certificate:
             return known
-        key = self._keys.load(owner.key_name)
+        try:
+            key = self._keys.load(owner.key_name)
+        except ValueError as error:
+            raise IssuerKeyMissing(f"the private key {owner.key_name!r} is damaged: {error}") from error
         if key is None or key.public_key() != owner.certificate.public_key():
             raise IssuerKeyMissing(f"the private key {owner.key_name!r} is missing or belongs to another certificate")
         authority = self._authorities[owner.key_name] = CertificateAuthority(owner.certificate, key)

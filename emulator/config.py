@@ -26,9 +26,9 @@ def load_config(path: Path) -> Config:
     try:
         document = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(path, [Problem((), f"cannot be read: {error.strerror}")], _no_line) from error
+        raise ConfigError(path, [Problem((), f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(path, [Problem((), f"is not UTF-8 at byte {error.start}")], _no_line) from error
+        raise ConfigError(path, [Problem((), f"is not UTF-8 at byte {error.start}")]) from error
     except YamlError as error:
         line = error.line
         raise ConfigError(path, [Problem((), str(error))], lambda _problem: line) from error
@@ -48,7 +48,3 @@ def _read(path: Path, document: YamlDocument) -> Config:
     if problems:
         raise ConfigError(path, problems, line_of)
     return config
-
-
-def _no_line(_problem: Problem) -> int:
-    return 0

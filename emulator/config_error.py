@@ -22,10 +22,16 @@ class Problem:
         return f"{place}: {self.message}" if place else self.message
 
 
+def _no_line(_problem: Problem) -> int:
+    return 0
+
+
 class ConfigError(Exception):
     """A configuration that cannot be used; the message has a line for each problem."""
 
-    def __init__(self, source: Path, problems: Sequence[Problem], line_of: Callable[[Problem], int]) -> None:
+    def __init__(
+        self, source: Path | str, problems: Sequence[Problem], line_of: Callable[[Problem], int] = _no_line
+    ) -> None:
         self.problems = tuple(sorted(problems, key=line_of))
         lines = [f"  {_line(line_of(problem))}{problem}" for problem in self.problems]
         count = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}"

@@ -4,8 +4,17 @@ from collections.abc import Iterator, Mapping
 
 from adr.errors import ValidityOutOfRange
 from adr.policy import check_leaf_validity
+from dps.allocation import AllocationPolicy
 from emulator.config_error import Problem, suggest
-from emulator.config_sections import Config, DpsSection, EnrollmentSection, NamespaceSection, PortsSection
+from emulator.config_sections import (
+    Config,
+    DpsSection,
+    EnrollmentSection,
+    GroupSection,
+    NamespaceSection,
+    PortsSection,
+)
+from emulator.config_values import CertificateFile
 
 
 def broken_references(config: Config) -> list[Problem]:
@@ -77,6 +86,7 @@ def _dps(config: Config) -> Iterator[Problem]:
             yield from _same_without_case((*place, kind), enrollments)
             for enrollment, section in enrollments.items():
                 yield from _enrollment(config, dps, (*place, kind, enrollment), section)
+        yield from _shared_cas((*place, "enrollment_groups"), dps.enrollment_groups)
 
 
 def _enrollments(dps: DpsSection) -> dict[str, Mapping[str, EnrollmentSection]]:
@@ -88,6 +98,8 @@ def _enrollment(
 ) -> Iterator[Problem]:
     linked = list(config.hubs if dps.linked_hubs is None else dps.linked_hubs)
     yield from _known_hubs((*place, "hubs"), section.hubs, linked)
+    if section.allocation is AllocationPolicy.STATIC and len(section.hubs) != 1:
+        yield Problem((*place, "hubs"), f"a static allocation needs one hub here, not {len(section.hubs)}")
     if section.credential_policy is None:
         return
     path = (*place, "credential_policy")
@@ -97,6 +109,17 @@ def _enrollment(
     elif namespace is not None:
         yield from _known_policy(path, section.credential_policy, dps.namespace, namespace)
         yield from _hubs_of_namespace(config, path, section.hubs or linked, dps.namespace)
+
+
+def _shared_cas(place: tuple[str, ...], groups: Mapping[str, GroupSection]) -> Iterator[Problem]:
+    """A CA certificate belongs to one group: which one a device belongs to must not depend on chance."""
+    owners: dict[object, str] = {}
+    for name, group in groups.items():
+        certificates = group.ca.certificates if isinstance(group.ca, CertificateFile) else [group.ca]
+        for certificate in certificates:
+            owner = owners.setdefault(certificate, name) if certificate is not None else name
+            if owner != name:
+                yield Problem((*place, name, "ca"), f"group {owner!r} has this CA already")
 
 
 def _known_policy(path: tuple[str, ...], policy: str, namespace: str, section: NamespaceSection) -> Iterator[Problem]:

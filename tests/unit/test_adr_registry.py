@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -25,7 +26,7 @@ from adr.registry import AdrRegistry
 from adr.store import StoreError
 from certs.csr import CertificateRequest
 from certs.identifier import device_identifier
-from certs.keyfile import MemoryKeyStore
+from certs.keyfile import FileKeyStore, MemoryKeyStore
 from certs.keys import KeyType, generate_key
 from emulator.store import SqliteStore
 
@@ -319,6 +320,11 @@ class TestIssue:
         keys.delete("factory.default.1")
         with pytest.raises(IssuerKeyMissing, match=r"'factory\.default\.1' is missing or belongs to another"):
             AdrRegistry(store, keys).issue("factory", "sensor-001", request_for("sensor-001"), NOW)
+
+    def test_damaged_private_key_is_named(self, factory: AdrRegistry, store: SqliteStore, tmp_path: Path) -> None:
+        (tmp_path / "factory.default.1.key").write_text("not a key")
+        with pytest.raises(IssuerKeyMissing, match=r"'factory\.default\.1' is damaged: .*not an unencrypted"):
+            AdrRegistry(store, FileKeyStore(tmp_path)).issue("factory", "sensor-001", request_for("sensor-001"), NOW)
 
     def test_private_key_of_another_certificate_signs_nothing(
         self, factory: AdrRegistry, store: SqliteStore, keys: MemoryKeyStore

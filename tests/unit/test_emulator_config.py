@@ -224,8 +224,16 @@ BROKEN = {
     "not 0",
     "dps: {dps1: {enrollment_groups: {a b: {ca: dev-ca}}}}": "dps.dps1.enrollment_groups.a b: an ID has 1 to 128 "
     "letters, digits and -._: and ends in a letter, a digit or a dash",
-    "dps: {dps1: {enrollment_groups: {a: {ca: dev-ca}, A: {ca: dev-ca}}}}": "dps.dps1.enrollment_groups.A: is the same "
-    "name as 'a': names compare without case",
+    "dps: {dps1: {enrollment_groups: {a: {ca: dev-ca}, A: {symmetric_key: }}}}": "dps.dps1.enrollment_groups.A: needs "
+    "either ca (dev-ca or a PEM file) or symmetric_key (generate, or its keys)",
+    "dps: {dps1: {enrollment_groups: {a: {ca: dev-ca}, A: {symmetric_key: generate}}}}": "dps.dps1.enrollment_groups.A:"
+    " is the same name as 'a': names compare without case",
+    "dps: {dps1: {enrollment_groups: {a: {ca: dev-ca}, b: {ca: dev-ca}}}}": "dps.dps1.enrollment_groups.b.ca: group "
+    "'a' has this CA already",
+    "dps: {dps1: {enrollment_groups: {a: {ca: dev-ca, allocation: static}}}}": "dps.dps1.enrollment_groups.a.hubs: a "
+    "static allocation needs one hub here, not 0",
+    "dps: {dps1: {assigning_delay_seconds: 601}}": "dps.dps1.assigning_delay_seconds: must be a number from 0 to 600, "
+    "not 601",
     "dps: {dps1: {enrollment_groups: {g: }}}": "dps.dps1.enrollment_groups.g: needs either ca (dev-ca or a PEM file) "
     "or symmetric_key (generate, or its keys)",
     "dps: {dps1: {enrollment_groups: {g: {ca: dev-ca, symmetric_key: generate}}}}": "dps.dps1.enrollment_groups.g: "
@@ -347,6 +355,14 @@ class TestCertificateFiles:
         ca = CertificateAuthority.create_root("factory", NOW).certificate
         (path.parent / "ca.pem").write_bytes(format_pem(ca, ca, ca))
         assert self.problem(path).endswith("ca.pem holds 3 certificates: a primary and a secondary are allowed")
+
+    def test_ca_of_another_group_is_refused(self, path: Path) -> None:
+        ca, other = (CertificateAuthority.create_root("factory", NOW).certificate for _ in range(2))
+        (path.parent / "one.pem").write_bytes(format_pem(ca))
+        (path.parent / "two.pem").write_bytes(format_pem(other, ca))
+        assert problem_of(path, "dps: {dps1: {enrollment_groups: {a: {ca: one.pem}, b: {ca: two.pem}}}}") == (
+            "dps.dps1.enrollment_groups.b.ca: group 'a' has this CA already"
+        )
 
     def test_leaf_is_no_ca(self, path: Path) -> None:
         ca = CertificateAuthority.create_root("factory", NOW)

@@ -1,0 +1,85 @@
+"""The certificates the front door shows: a CA of its own, and one leaf for each key type that TLS picks from."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+from cryptography import x509
+
+from certs.authority import CertificateAuthority
+from certs.extensions import extension_of
+from certs.keys import KeyType, PrivateKey
+from certs.path import issued_by
+from certs.profiles import SERVER_CA, host_alternative_names
+from emulator.kept_certificates import KeptCertificates, is_fresh
+
+logger = logging.getLogger("emulator")
+
+CA_NAME = "server-ca"
+CA_COMMON_NAME = "hublet server CA"
+LEAVES = MappingProxyType({"server-ecdsa": KeyType.P256, "server-rsa": KeyType.RSA2048})
+# What browsers and Apple's TLS accept at most is 398 days.
+LEAF_VALIDITY = timedelta(days=365)
+ALWAYS_NAMED = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCertificates:
+    """The server CA's certificate (no ADR root), and the leaves it signed with their keys: ECDSA, then RSA."""
+
+    ca: x509.Certificate
+    leaves: tuple[tuple[x509.Certificate, PrivateKey], ...]
+
+
+def ensure_server_certificates(kept: KeptCertificates, host_names: Sequence[str], now: datetime) -> ServerCertificates:
+    """Find the server's certificates, and make those that are missing, near expiry or without one of the names.
+
+    A leaf keeps its key when it is made anew.
+
+    Args:
+        kept: where they are.
+        host_names: host names and IP addresses that devices dial, beside `localhost` and the loopback addresses.
+        now: the present.
+    """
+    names = tuple(dict.fromkeys((ALWAYS_NAMED[0], *host_names, *ALWAYS_NAMED[1:])))
+    ca = _ensure_ca(kept, now)
+    leaves = tuple(_ensure_leaf(kept, leaf, ca, names, now) for leaf in LEAVES)
+    return ServerCertificates(ca.certificate, leaves)
+
+
+def find_server_certificates(kept: KeptCertificates) -> ServerCertificates | None:
+    """Return the server's certificates as they are, None when one of them or its key is missing."""
+    ca, leaves = kept.certificate(CA_NAME), [kept.authority(name) for name in LEAVES]
+    if ca is None or None in leaves:
+        return None
+    return ServerCertificates(ca, tuple((leaf.certificate, leaf.key) for leaf in leaves if leaf is not None))
+
+
+def _ensure_ca(kept: KeptCertificates, now: datetime) -> CertificateAuthority:
+    present = kept.authority(CA_NAME)
+    if present is not None and is_fresh(present.certificate, now):
+        return present
+    logger.info("server CA: created; clients have to trust it")
+    ca = CertificateAuthority.create_root(CA_COMMON_NAME, now, key_type=KeyType.RSA2048, profile=SERVER_CA)
+    return kept.keep(CA_NAME, ca)
+
+
+def _ensure_leaf(
+    kept: KeptCertificates, name: str, ca: CertificateAuthority, host_names: Sequence[str], now: datetime
+) -> tuple[x509.Certificate, PrivateKey]:
+    present = kept.authority(name)
+    if present is not None and _serves(present.certificate, ca, host_names, now):
+        return present.certificate, present.key
+    key = kept.key(name, LEAVES[name])
+    leaf = ca.issue_server(host_names, key.public_key(), now, validity=LEAF_VALIDITY)
+    kept.keep_certificate(name, leaf)
+    logger.info("server certificate %s: issued for %s", name, ", ".join(host_names))
+    return leaf, key
+
+
+def _serves(leaf: x509.Certificate, ca: CertificateAuthority, host_names: Sequence[str], now: datetime) -> bool:
+    wanted = x509.SubjectAlternativeName(host_alternative_names(host_names))
+    named = extension_of(leaf, x509.SubjectAlternativeName) == wanted
+    return named and is_fresh(leaf, now) and issued_by(leaf, ca.certificate)
