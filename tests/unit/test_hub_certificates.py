@@ -65,7 +65,9 @@ def test_remove_of_an_unknown_name_is_refused(certificates: HubCertificates) -> 
 
 
 def test_certificate_that_is_no_ca_is_refused(certificates: HubCertificates) -> None:
-    leaf = authority("a").issue_onboarding("dev1", generate_key(KeyType.P256).public_key(), NOW, validity=timedelta(days=1))
+    leaf = authority("a").issue_onboarding(
+        "dev1", generate_key(KeyType.P256).public_key(), NOW, validity=timedelta(days=1)
+    )
     with pytest.raises(ArgumentInvalid, match=r"dev1.* is not a CA certificate"):
         certificates.add("a", leaf)
 
