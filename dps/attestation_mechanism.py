@@ -49,6 +49,11 @@ class EnrolledCertificate:
         return x509.load_der_x509_certificate(self.der)
 
     @cached_property
+    def subject(self) -> x509.Name:
+        """The certificate's subject."""
+        return self.certificate.subject
+
+    @cached_property
     def sha256_thumbprint(self) -> str:
         """Upper-case hex SHA-256."""
         return hashlib.sha256(self.der).hexdigest().upper()

@@ -10,6 +10,7 @@ from certs.path import PathRefusal, validate_path, walk_issuers
 from certs.peer import PeerChain
 from dps.attestation_mechanism import (
     Attestation,
+    EnrolledCertificate,
     X509CaReferences,
     X509ClientCertificates,
     X509SigningCertificates,
@@ -17,7 +18,7 @@ from dps.attestation_mechanism import (
 from dps.ca_certificates import CaCertificates
 from dps.credentials import Attested, Credentials
 from dps.enrollment import Enrollment, EnrollmentGroup, IndividualEnrollment
-from dps.enrollments import Enrollments
+from dps.enrollments import EnrollmentGroups, Enrollments
 from dps.errors import CaCertificateNotFound, CertificateNotFound, InvalidCertificate
 from dps.registration_id import registration_key
 
@@ -62,7 +63,7 @@ def _attest_individual(
             _require_valid_now(chain.leaf, now)
             return individual
         case X509CaReferences() as references:
-            anchors = tuple(_anchors(enrollments.ca_certificates, references))
+            anchors = [anchor.certificate for anchor in _anchors(enrollments.ca_certificates, references)]
             path = validate_path(chain.leaf, chain.intermediates, anchors, now)
             return None if isinstance(path, PathRefusal) else individual
         case _:
@@ -91,21 +92,25 @@ def _upwards(leaf: x509.Certificate, intermediates: Certificates) -> Iterator[x5
 
 
 def _candidates(enrollments: Enrollments, issuer: x509.Name) -> Iterator[tuple[EnrollmentGroup, Certificates]]:
-    groups = enrollments.groups
-    for group in [*groups.with_signing_certificate(issuer), *groups.with_ca_references()]:
-        anchors = tuple(
-            anchor for anchor in _anchors(enrollments.ca_certificates, group.attestation) if anchor.subject == issuer
-        )
-        if anchors:
-            yield group, anchors
+    for group in _groups_to_try(enrollments.groups, issuer):
+        anchors = _anchors(enrollments.ca_certificates, group.attestation)
+        named = tuple(anchor.certificate for anchor in anchors if anchor.subject == issuer)
+        if named:
+            yield group, named
 
 
-def _anchors(ca_certificates: CaCertificates, attestation: Attestation) -> Iterator[x509.Certificate]:
+def _groups_to_try(groups: EnrollmentGroups, issuer: x509.Name) -> Iterator[EnrollmentGroup]:
+    """Yield the groups with a certificate of this name, then (asked for only if needed) those with references."""
+    yield from groups.with_signing_certificate(issuer)
+    yield from groups.with_ca_references()
+
+
+def _anchors(ca_certificates: CaCertificates, attestation: Attestation) -> Iterator[EnrolledCertificate]:
     match attestation:
         case X509SigningCertificates(primary, secondary):
-            yield primary.certificate
+            yield primary
             if secondary is not None:
-                yield secondary.certificate
+                yield secondary
         case X509CaReferences(first, second):
             yield from _verified(ca_certificates, first)
             if second is not None:
@@ -114,7 +119,7 @@ def _anchors(ca_certificates: CaCertificates, attestation: Attestation) -> Itera
             return
 
 
-def _verified(ca_certificates: CaCertificates, name: str) -> Iterator[x509.Certificate]:
+def _verified(ca_certificates: CaCertificates, name: str) -> Iterator[EnrolledCertificate]:
     """Yield an uploaded CA certificate once its owner has proven possession.
 
     Source: concepts-x509-attestation.md (documented).
@@ -124,7 +129,7 @@ def _verified(ca_certificates: CaCertificates, name: str) -> Iterator[x509.Certi
     except CertificateNotFound:
         return
     if uploaded.is_verified:
-        yield uploaded.enrolled.certificate
+        yield uploaded.enrolled
 
 
 def _require_valid_now(leaf: x509.Certificate, now: datetime) -> None:

@@ -29,6 +29,6 @@ def index_keys(group: EnrollmentGroup) -> set[str]:
             return {CA_REFERENCES_PREFIX + registration_key(group.name)}
         case X509SigningCertificates(primary, secondary):
             enrolled = [primary, secondary] if secondary else [primary]
-            return {subject_prefix(each.certificate.subject) + each.sha256_thumbprint for each in enrolled}
+            return {subject_prefix(each.subject) + each.sha256_thumbprint for each in enrolled}
         case _:
             return set()

@@ -1,7 +1,6 @@
 """The course of a registration: begun, carried out at once or when it is due, and recorded."""
 
 import logging
-from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -19,6 +18,8 @@ from dps.request import RegisterRequest
 from dps.settings import DpsSettings
 
 log = logging.getLogger("dps")
+
+Chain = tuple[str, ...]
 
 
 class Provisioning:
@@ -76,66 +77,76 @@ class Provisioning:
             RegistrationInProgress: another one is not done yet.
         """
         operation_id = format_operation_id(now, uuid4())
-        begun = registration.begin(attested.registration_id, operation_id, now)
-        due_at = now + self._settings.assigning_delay
-        pending = PendingRequest(
-            request=request,
-            api_version=api_version,
-            enrollment_name=attested.enrollment.name,
-            is_group=attested.enrollment_group_id is not None,
-            key_id=attested.key_id,
-            due_at=due_at,
-        )
-        operation = Operation(operation_id, begun, pending=pending)
-        if due_at <= now:
-            operation = self._assign(operation, pending, attested, now)
-        operation = replace(operation, etag=self._registrations.put(operation.registration))
+        registration = registration.begin(attested.registration_id, operation_id, now)
+        chain: Chain = ()
+        pending = None
+        if self._settings.assigning_delay:
+            pending = self._pending(attested, api_version, request, now)
+        else:
+            registration, chain = self._assign(registration, attested, api_version, request, now)
+        operation = Operation(operation_id, registration, self._registrations.put(registration), chain, pending)
         self._operations.put(operation)
         return operation
 
     def finish(self, operation: Operation, pending: PendingRequest, now: datetime) -> Operation:
         """Finish a stored operation with the enrollment as it is now."""
+        operation_id = operation.operation_id
         registration = self._registrations.get(operation.registration.registration_id)
-        if (registration.status, registration.operation_id) != (RegistrationStatus.ASSIGNING, operation.operation_id):
-            # The device was told in the meantime that its enrollment is disabled: that is the outcome here too.
-            finished = replace(operation, registration=operation.registration.disable(now), pending=None)
+        if (registration.status, registration.operation_id) == (RegistrationStatus.ASSIGNING, operation_id):
+            registration, chain = self._assign_enrolled(registration, pending, now)
+            finished = Operation(operation_id, registration, self._registrations.put(registration), chain)
         else:
-            finished = self._assign_enrolled(operation, pending, now)
-            finished = replace(finished, etag=self._registrations.put(finished.registration))
+            # The device was told in the meantime that its enrollment is disabled: that is the outcome here too.
+            finished = Operation(operation_id, operation.registration.disable(now), operation.etag)
         self._operations.finish(finished)
         return finished
 
-    def _assign_enrolled(self, operation: Operation, pending: PendingRequest, now: datetime) -> Operation:
+    def _pending(
+        self, attested: Attested, api_version: ApiVersion, request: RegisterRequest, now: datetime
+    ) -> PendingRequest:
+        return PendingRequest(
+            request=request,
+            api_version=api_version,
+            enrollment_name=attested.enrollment.name,
+            is_group=attested.enrollment_group_id is not None,
+            key_id=attested.key_id,
+            due_at=now + self._settings.assigning_delay,
+        )
+
+    def _assign_enrolled(
+        self, registration: Registration, pending: PendingRequest, now: datetime
+    ) -> tuple[Registration, Chain]:
         name = pending.enrollment_name
         enrollment: Enrollment | None = (
             self._enrollments.groups.find(name) if pending.is_group else self._enrollments.individuals.find(name)
         )
         if enrollment is None:
-            return _fail(operation, EnrollmentNotFound(f"enrollment {name!r} was deleted in the meantime"), now)
+            return _fail(registration, EnrollmentNotFound(f"enrollment {name!r} was deleted in the meantime"), now), ()
         if not enrollment.enabled:
-            return replace(operation, registration=operation.registration.disable(now), pending=None)
-        attested = Attested(enrollment, operation.registration.registration_id, pending.key_id)
-        return self._assign(operation, pending, attested, now)
+            return registration.disable(now), ()
+        attested = Attested(enrollment, registration.registration_id, pending.key_id)
+        return self._assign(registration, attested, pending.api_version, pending.request, now)
 
-    def _assign(self, operation: Operation, pending: PendingRequest, attested: Attested, now: datetime) -> Operation:
-        """Carry out a pending operation; a broken rule is its outcome, and what was done before it stays."""
-        csr = pending.request.csr
+    def _assign(
+        self,
+        registration: Registration,
+        attested: Attested,
+        api_version: ApiVersion,
+        request: RegisterRequest,
+        now: datetime,
+    ) -> tuple[Registration, Chain]:
+        """Carry out a registration; a broken rule is its outcome, and what was done before it stays."""
+        csr = request.csr
         try:
-            placed = self._assigner.place(
-                operation.registration, attested, pending.api_version, now, has_csr=csr is not None
-            )
+            registration = self._assigner.place(registration, attested, api_version, now, has_csr=csr is not None)
+            chain = self._assigner.issue(registration, attested, csr, now)
         except DpsError as error:
-            return _fail(operation, error, now)
-        try:
-            chain = self._assigner.issue(placed, attested, csr, now)
-        except DpsError as error:
-            return _fail(replace(operation, registration=placed), error, now)
-        assigned = replace(placed, is_issued=placed.is_issued or bool(chain)).assign(now)
+            return _fail(registration, error, now), ()
+        assigned = registration.assign(now, is_issued=bool(chain))
         log.info("device %s: assigned to %s, %s", assigned.registration_id, assigned.assigned_hub, assigned.substatus)
-        return replace(operation, registration=assigned, issued_chain=chain, pending=None)
+        return assigned, chain
 
 
-def _fail(operation: Operation, error: DpsError, now: datetime) -> Operation:
-    registration = operation.registration
+def _fail(registration: Registration, error: DpsError, now: datetime) -> Registration:
     log.warning("device %s: registration failed with %d: %s", registration.registration_id, error.error_code, error)
-    return replace(operation, registration=registration.fail(error.error_code, error.message, now), pending=None)
+    return registration.fail(error.error_code, error.message, now)

@@ -116,30 +116,30 @@ class Registration:
                 f"registration {self.registration_id} is {self.status} in operation {self.operation_id}; "
                 "one operation runs at a time"
             )
-        return replace(
-            self._after(RegistrationEvent.REGISTER, now),
+        return self._after(
+            RegistrationEvent.REGISTER,
+            now,
             registration_id=registration_id,
             operation_id=operation_id,
             error_code=None,
             error_message=None,
         )
 
-    def assign(self, now: datetime) -> Self:
-        """Finish: the device has its hub, its identity and, if it asked, its certificate."""
+    def assign(self, now: datetime, *, is_issued: bool) -> Self:
+        """Finish: the device has its hub, its identity and, if `is_issued`, its certificate."""
         assert self.assigned_hub and self.device_id, f"{self.registration_id} was not placed"
-        return self._after(RegistrationEvent.ASSIGN, now)
+        return self._after(RegistrationEvent.ASSIGN, now, is_issued=self.is_issued or is_issued)
 
     def fail(self, error_code: int, error_message: str, now: datetime) -> Self:
         """Finish with an error."""
-        failed = self._after(RegistrationEvent.FAIL, now)
-        return replace(failed, error_code=error_code, error_message=error_message)
+        return self._after(RegistrationEvent.FAIL, now, error_code=error_code, error_message=error_message)
 
     def disable(self, now: datetime) -> Self:
         """Take note that the enrollment is disabled; a hub identity that is there stays."""
         return self._after(RegistrationEvent.DISABLE, now)
 
-    def _after(self, event: RegistrationEvent, now: datetime) -> Self:
-        return replace(self, status=TRANSITIONS[self.status, event], last_updated_at=now)
+    def _after(self, event: RegistrationEvent, now: datetime, **changes: Any) -> Self:
+        return replace(self, status=TRANSITIONS[self.status, event], last_updated_at=now, **changes)
 
 
 def format_registration(registration: Registration) -> dict[str, Any]:
