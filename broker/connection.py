@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Final, Protocol, TypeVar
 
-from broker.gateway import Action, Close, ConnectRequest, ConnectReturnCode, Gateway, Publish, Refusal, Session, Will
+from broker.gateway import Action, AnyGateway, Close, ConnectRequest, ConnectReturnCode, Publish, Refusal, Session, Will
 from broker.outbox import Outbox
 from broker.packets import (
     Connack,
@@ -67,7 +67,7 @@ class Door(Protocol):
         """Take a connection that sent its CONNECT."""
         ...
 
-    def authenticate(self, connection: "Connection") -> tuple[Session, Gateway] | Refusal:
+    def authenticate(self, connection: "Connection") -> tuple[Session, AnyGateway] | Refusal:
         """Let the gateway behind the user name decide."""
         ...
 
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
         self.state = ConnectionState.AWAITING_CONNECT
         self.connect: Connect | None = None
         self.session: Session | None = None
-        self.gateway: Gateway | None = None
+        self.gateway: AnyGateway | None = None
         self.graceful = False
         self.heard_at = 0.0
         self.idle_limit: float | None = None
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
             remote=self.remote,
         )
 
-    def authenticate(self) -> tuple[Session, Gateway] | Refusal:
+    def authenticate(self) -> tuple[Session, AnyGateway] | Refusal:
         """Let the gateway behind the user name decide whether this client is whom it says."""
         return self._door.authenticate(self)
 
@@ -219,7 +219,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         return PeerChain() if transport is None else transport.get_extra_info("peer_chain", PeerChain())
 
-    def accept(self, session: Session, gateway: Gateway, idle_limit: float | None) -> None:
+    def accept(self, session: Session, gateway: AnyGateway, idle_limit: float | None) -> None:
         """Send CONNACK 0 and start to handle packets, those that came early first."""
         if self.state is not ConnectionState.CONNECTING:
             return
@@ -326,7 +326,7 @@ class Connection(asyncio.Protocol):
         self._post(Suback(packet.packet_id, tuple(qos for _, qos in granted)))
         self._perform(actions)
 
-    def _may_subscribe(self, session: Session, gateway: Gateway, topic_filter: str) -> bool:
+    def _may_subscribe(self, session: Session, gateway: AnyGateway, topic_filter: str) -> bool:
         return bool(self._guarded_call(lambda: gateway.may_subscribe(session, topic_filter)))
 
     def _unsubscribe(self, packet: Unsubscribe) -> None:

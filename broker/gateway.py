@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from certs.peer import PeerChain
 
@@ -114,7 +114,10 @@ class Close:
 Action = Publish | Close
 
 
-class Gateway(Protocol):
+SessionT = TypeVar("SessionT", bound=Session)
+
+
+class Gateway(Protocol[SessionT]):
     """A service behind the front door: one DPS instance or one IoT Hub.
 
     All calls are synchronous and do no I/O but through the store port. Actions are carried out, and a PUBACK or
@@ -122,29 +125,29 @@ class Gateway(Protocol):
     connection is not acknowledged.
     """
 
-    def connect(self, request: ConnectRequest, now: datetime) -> Session | Refusal:
+    def connect(self, request: ConnectRequest, now: datetime) -> SessionT | Refusal:
         """Authenticate this connection from its own credentials, then (and only then) look up its session."""
         ...
 
-    def opened(self, session: Session, now: datetime) -> list[Action]:
+    def opened(self, session: SessionT, now: datetime) -> list[Action]:
         """Say what goes out right after CONNACK, for example what a resumed session still waits for."""
         ...
 
-    def may_subscribe(self, session: Session, topic_filter: str) -> bool:
+    def may_subscribe(self, session: SessionT, topic_filter: str) -> bool:
         """Tell whether the filter is one this device may hold; False closes the connection."""
         ...
 
-    def subscribed(self, session: Session, topic_filters: Sequence[tuple[str, int]], now: datetime) -> list[Action]:
+    def subscribed(self, session: SessionT, topic_filters: Sequence[tuple[str, int]], now: datetime) -> list[Action]:
         """Record granted filters (with the granted QoS, 0 or 1) and say what goes out right after SUBACK."""
         ...
 
-    def unsubscribed(self, session: Session, topic_filters: Sequence[str], now: datetime) -> list[Action]:
+    def unsubscribed(self, session: SessionT, topic_filters: Sequence[str], now: datetime) -> list[Action]:
         """Forget filters."""
         ...
 
     def receive(
         self,
-        session: Session,
+        session: SessionT,
         topic: str,
         payload: bytes,
         qos: int,
@@ -156,14 +159,17 @@ class Gateway(Protocol):
         """Take one PUBLISH; the PUBACK (qos 1) leaves before the returned actions."""
         ...
 
-    def acknowledged(self, session: Session, token: str, now: datetime) -> list[Action]:
+    def acknowledged(self, session: SessionT, token: str, now: datetime) -> list[Action]:
         """Take note that the client has the message that carried this token."""
         ...
 
-    def disconnected(self, session: Session, now: datetime, *, will: Will | None) -> list[Action]:
+    def disconnected(self, session: SessionT, now: datetime, *, will: Will | None) -> list[Action]:
         """Take note that the connection is gone; `will` is set unless the client said DISCONNECT."""
         ...
 
     def tick(self, now: datetime) -> list[Action]:
         """Do what deadlines ask for; called about once a second."""
         ...
+
+
+AnyGateway = Gateway[Any]

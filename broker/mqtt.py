@@ -19,7 +19,7 @@ from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session as AmqttSession
 
 from broker.connection import Connection
-from broker.gateway import Action, Close, Gateway, Publish, Refusal, Session
+from broker.gateway import Action, AnyGateway, Close, Publish, Refusal, Session
 from broker.outbox import Outbox
 from broker.router import Router
 
@@ -50,7 +50,7 @@ class ConnectionSession(AmqttSession):
         self.connection = connection
         self.client_id: str | None = None
         self.clean_session = True
-        self.outcome: tuple[Session, Gateway] | Refusal | None = None
+        self.outcome: tuple[Session, AnyGateway] | Refusal | None = None
 
     def clear_queues(self) -> None:
         """There are none."""
@@ -199,7 +199,7 @@ class Broker(AmqttBroker):
         if not task.cancelled() and task.exception() is not None:
             logger.error("CONNECT failed", exc_info=task.exception())
 
-    def authenticate(self, connection: Connection) -> tuple[Session, Gateway] | Refusal:
+    def authenticate(self, connection: Connection) -> tuple[Session, AnyGateway] | Refusal:
         """Ask the gateway behind the user name whether this connection is whom it says."""
         request = connection.request()
         gateway = self._router.find(request.user_name)
@@ -242,7 +242,9 @@ class Broker(AmqttBroker):
             return
         self._take_over(session, connection, *outcome)
 
-    def _take_over(self, session: ConnectionSession, connection: Connection, ours: Session, gateway: Gateway) -> None:
+    def _take_over(
+        self, session: ConnectionSession, connection: Connection, ours: Session, gateway: AnyGateway
+    ) -> None:
         if connection.is_closed:
             return  # the client left while the plugin was asked
         session.client_id = ours.key
@@ -293,7 +295,7 @@ class Broker(AmqttBroker):
         elif session.expires_at is not None and session.expires_at <= now:
             connection.close(f"its credential expired at {session.expires_at:%Y-%m-%dT%H:%M:%SZ}")
 
-    def _tick(self, gateway: Gateway, now: datetime) -> None:
+    def _tick(self, gateway: AnyGateway, now: datetime) -> None:
         try:
             self.perform(gateway.tick(now))
         except Exception:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from broker.gateway import ConnectReturnCode, Gateway, Refusal
+from broker.gateway import AnyGateway, ConnectReturnCode, Refusal
 
 _REGISTRATIONS = "registrations"
 
@@ -15,15 +15,15 @@ class Router:
         hosts: hub gateways by host name and alias, in lower case.
     """
 
-    def __init__(self, scopes: Mapping[str, Gateway], hosts: Mapping[str, Gateway]) -> None:
+    def __init__(self, scopes: Mapping[str, AnyGateway], hosts: Mapping[str, AnyGateway]) -> None:
         self._scopes = {scope.lower(): gateway for scope, gateway in scopes.items()}
         self._hosts = {host.lower(): gateway for host, gateway in hosts.items()}
 
-    def gateways(self) -> list[Gateway]:
+    def gateways(self) -> list[AnyGateway]:
         """Each gateway once."""
         return list(dict.fromkeys([*self._scopes.values(), *self._hosts.values()]))
 
-    def find(self, user_name: str) -> Gateway | Refusal:
+    def find(self, user_name: str) -> AnyGateway | Refusal:
         """Choose by `{hub}/{device}…` or `{idScope}/registrations/{id}/…`.
 
         A hub's port in the user name is ignored: a client that was told a host with a port repeats it.
@@ -49,7 +49,7 @@ def _without_port(host: str) -> str:
     return name if colon and port.isdigit() else host
 
 
-def _names(known: Mapping[str, Gateway]) -> str:
+def _names(known: Mapping[str, AnyGateway]) -> str:
     return ", ".join(sorted(known)) or "none"
 
 

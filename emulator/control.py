@@ -1,17 +1,16 @@
-"""The control API: plain HTTP on loopback only, for health, connection data and the CA certificates."""
+"""The control API: plain HTTP on loopback only, for health, connection data, events and CA certificates."""
 
+import json
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
 from aiohttp import web
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from adr.errors import AdrError
-from adr.registry import AdrRegistry
-
-Certificates = Callable[[], tuple[x509.Certificate, ...]]
+from emulator.bootstrap import Resources
+from emulator.events import read_events
 
 
 class ControlFront:
@@ -20,27 +19,25 @@ class ControlFront:
     Args:
         health: tells what `GET /health` answers.
         information: tells what `GET /info` answers.
-        server_ca: the certificate clients have to trust.
-        adr: where the issuing CAs of `GET /ca/…` are.
+        resources: what the rest of the API shows.
     """
 
     def __init__(
         self,
         health: Callable[[], Mapping[str, Any]],
         information: Callable[[], Mapping[str, Any]],
-        server_ca: x509.Certificate,
-        adr: AdrRegistry,
+        resources: Resources,
     ) -> None:
         self._health = health
         self._information = information
-        self._server_ca = server_ca
-        self._adr = adr
+        self._resources = resources
         self._runner = web.AppRunner(self._application(), access_log=None)
 
     def _application(self) -> web.Application:
         application = web.Application()
         application.router.add_get("/health", self._get_health)
         application.router.add_get("/info", self._get_information)
+        application.router.add_get("/events", self._get_events)
         application.router.add_get("/ca.pem", self._get_server_ca)
         application.router.add_get("/ca/{namespace}/{policy}.cer", self._get_issuer)
         return application
@@ -69,13 +66,29 @@ class ControlFront:
     async def _get_information(self, _request: web.Request) -> web.Response:
         return web.json_response(dict(self._information()))
 
+    async def _get_events(self, request: web.Request) -> web.Response:
+        try:
+            positions = _parse_positions(request.query.get("from", "{}"))
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=f"from: {error}\n") from error
+        page = read_events(self._resources.hubs, positions, request.query.get("device"))
+        return web.json_response({"events": page.events, "positions": dict(page.positions)})
+
     async def _get_server_ca(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._server_ca.public_bytes(Encoding.PEM), content_type="application/x-pem-file")
+        pem = self._resources.server_ca.public_bytes(Encoding.PEM)
+        return web.Response(body=pem, content_type="application/x-pem-file")
 
     async def _get_issuer(self, request: web.Request) -> web.Response:
         """Serve an issuing CA at the address that its leaves name in their AIA extension (RFC 5280 §4.2.2.1: DER)."""
         try:
-            policy = self._adr.policy(request.match_info["namespace"], request.match_info["policy"])
+            policy = self._resources.adr.policy(request.match_info["namespace"], request.match_info["policy"])
         except AdrError as error:
             raise web.HTTPNotFound(text=f"{error}\n") from error
         return web.Response(body=policy.certificate.public_bytes(Encoding.DER), content_type="application/pkix-cert")
+
+
+def _parse_positions(text: str) -> dict[str, int]:
+    positions = json.loads(text)
+    if not isinstance(positions, dict) or not all(isinstance(each, int) and each >= 0 for each in positions.values()):
+        raise ValueError('must be a JSON object such as {"hub1/0": 12}')
+    return positions

@@ -1,8 +1,9 @@
-"""A transport without a network: what is written to it is kept."""
+"""The client's end of a connection without a network: a transport that keeps what is written to it."""
 
 import asyncio
 
-from broker.packets import Packet, PacketReader
+from broker.connection import Connection
+from broker.packets import Packet, PacketReader, format_packet
 from certs.peer import PeerChain
 
 
@@ -36,3 +37,27 @@ class MemoryTransport(asyncio.Transport):
         """Take the packets written since the last call."""
         written, self.written = b"".join(self.written), []
         return list(PacketReader(1 << 20).feed(written))
+
+
+class MemoryClient:
+    """A client whose bytes go straight to a `Connection`."""
+
+    def __init__(self, connection: Connection, peer_chain: PeerChain | None = None) -> None:
+        self.connection = connection
+        self.transport = MemoryTransport(connection, peer_chain)
+        connection.connection_made(self.transport)
+
+    def send(self, *packets: Packet) -> None:
+        """Send packets in one piece."""
+        self.connection.data_received(b"".join(format_packet(packet) for packet in packets))
+
+    async def exchange(self, *packets: Packet, turns: int = 1) -> list[Packet]:
+        """Send packets in one piece; what has come back some turns of the loop later."""
+        self.send(*packets)
+        await self.settle(turns)
+        return self.transport.packets()
+
+    async def settle(self, turns: int = 4) -> None:
+        """Let the loop turn."""
+        for _ in range(turns):
+            await asyncio.sleep(0)

@@ -25,7 +25,7 @@ from broker.packets import (
 from broker.packets import Publish as PublishPacket
 from certs.peer import PeerChain
 from tests.doubles.gateway import NOW, StubGateway, StubSession, user_name
-from tests.doubles.transport import MemoryTransport
+from tests.doubles.transport import MemoryClient
 
 CONNECT = Connect("dev1", user_name=user_name("dev1"), will=Will("will/topic", b"gone", 1, retain=False))
 CONNACK = Connack(session_present=False, return_code=0)
@@ -82,26 +82,11 @@ class StubDoor:
         self.connections.remove(connection)
 
 
-class Client:
-    """The client end of a connection in memory."""
+class Client(MemoryClient):
+    """The client end of a connection to the stub door."""
 
     def __init__(self, door: StubDoor, peer_chain: PeerChain | None = None) -> None:
-        self.connection = Connection(door)
-        self.transport = MemoryTransport(self.connection, peer_chain)
-        self.connection.connection_made(self.transport)
-
-    def send(self, *packets: Packet) -> None:
-        self.connection.data_received(b"".join(format_packet(packet) for packet in packets))
-
-    async def exchange(self, *packets: Packet) -> list[Packet]:
-        """Send packets in one piece; what comes back on the next turn."""
-        self.send(*packets)
-        await asyncio.sleep(0)
-        return self.transport.packets()
-
-    async def settle(self) -> None:
-        for _ in range(4):
-            await asyncio.sleep(0)
+        super().__init__(Connection(door), peer_chain)
 
 
 @pytest.fixture

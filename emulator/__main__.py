@@ -1,0 +1,5 @@
+"""`python -m emulator` is `hublet`."""
+
+from emulator.cli import main
+
+main()

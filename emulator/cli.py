@@ -1,0 +1,33 @@
+"""The command line of hublet."""
+
+import typer
+
+from emulator.commands.demo import demo
+from emulator.commands.dev_ca import dev_ca
+from emulator.commands.device import device
+from emulator.commands.events import events
+from emulator.commands.inspect import env, hosts, info
+from emulator.commands.reset import reset
+from emulator.commands.up import up
+
+app = typer.Typer(
+    name="hublet",
+    help="Azure IoT Hub, Device Provisioning Service and certificate management on one laptop.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(up)
+app.command()(info)
+app.command()(env)
+app.command()(hosts)
+app.command()(events)
+app.command()(demo)
+app.command()(reset)
+app.add_typer(dev_ca, name="dev-ca")
+app.add_typer(device, name="device")
+
+
+def main() -> None:
+    """Run the command that the process was called with."""
+    app()

@@ -1,0 +1,167 @@
+"""`hublet device`: one simulated device, against this emulator or any other endpoint, real Azure included."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from certs.keys import KeyType, generate_key
+from device_sim.certificate_store import DirectoryStore
+from device_sim.credential import ClientCertificate, OnboardingCredential, SymmetricKey
+from device_sim.device import Device
+from device_sim.dialer import Dialer, read_trust_anchors
+from device_sim.errors import DeviceError
+from device_sim.settings import MQTT_TLS_PORT, DeviceSettings
+from emulator.bootstrap import open_dev_ca
+from emulator.commands.options import STATE_DIRECTORY, CommandFailed, complain
+from emulator.commands.remote import open_view
+from emulator.logs import configure_logging
+from emulator.state import StateDirectory
+
+device = typer.Typer(help="One simulated device.", no_args_is_help=True)
+
+ONBOARDING_VALIDITY = timedelta(days=365)
+
+
+@device.callback()
+def _group() -> None:
+    """Keep `onboard` a word of its own."""
+
+
+def _option(help_text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help_text, **more)
+
+
+KEY_VARIABLE = "PROVISIONING_SYMMETRIC_KEY"
+
+
+@device.command()
+def onboard(
+    state_dir: STATE_DIRECTORY,
+    registration_id: Annotated[str | None, _option("Needed unless a certificate says it.")] = None,
+    directory: Annotated[Path | None, _option("The device's memory: key (mode 0600), chain, assignment.")] = None,
+    host: Annotated[str | None, _option("DPS host [the local emulator].")] = None,
+    id_scope: Annotated[str | None, _option("[the local emulator's]")] = None,
+    port: Annotated[int | None, _option("MQTT port of DPS and hub [8883].")] = None,
+    ca_file: Annotated[Path | None, _option("Trust anchors [the local emulator's, else the system's].")] = None,
+    certificate: Annotated[Path | None, _option("Onboarding chain, PEM, leaf first.")] = None,
+    key: Annotated[Path | None, _option("The onboarding certificate's private key, PEM.")] = None,
+    symmetric_key: Annotated[str | None, _option("The device's own key, base64.", envvar=KEY_VARIABLE)] = None,
+    group_key: Annotated[str | None, _option("An enrollment group's key, to derive from.")] = None,
+    csr: Annotated[bool, _option("Ask for an operational certificate.", "--csr/--no-csr")] = True,
+    key_type: Annotated[KeyType, _option("Of the operational key.")] = KeyType.P256,
+    messages: Annotated[int, _option("Telemetry messages to send.", min=0)] = 1,
+    renew: Annotated[bool, _option("Renew the certificate and connect with the new one.", "--renew")] = False,
+    live: Annotated[bool, _option("Go on: telemetry, renewal at 80 % of the lifetime.", "--live")] = False,
+    interval: Annotated[float, _option("Seconds between messages of --live.", min=0.01)] = 5,
+    verbose: Annotated[bool, _option("Log more.", "--verbose", "-v")] = False,
+) -> None:
+    """Provision a device, connect with the certificate it was issued, and send telemetry.
+
+    Without --host it is a device of the emulator that runs on the state directory, and without a credential that
+    emulator's development CA gives it one. A device that was onboarded before (--directory) connects straight away.
+    """
+    configure_logging(verbose=verbose)
+    with complain():
+        settings = _settings(state_dir, host, id_scope, port, ca_file, csr=csr, key_type=key_type)
+        credential = _credential(state_dir, registration_id, certificate, key, symmetric_key, group_key, local=not host)
+        home = directory or Path("devices") / credential.registration_id
+        try:
+            asyncio.run(_live_one(settings, credential, home, messages, interval, renew=renew, live=live))
+        except DeviceError as error:
+            raise CommandFailed(f"{credential.registration_id}: {error}") from error
+        except KeyboardInterrupt:
+            raise typer.Exit from None
+
+
+async def _live_one(
+    settings: DeviceSettings, credential: OnboardingCredential, home: Path, messages: int, interval: float,
+    *, renew: bool, live: bool,
+) -> None:  # fmt: skip
+    one = Device(settings, credential, DirectoryStore(home), Dialer(read_trust_anchors(settings.ca_file)))
+    console = Console(highlight=False)
+    session = await one.connect()
+    try:
+        console.print(f"connected to {session.assignment.hub} as {session.assignment.device_id}")
+        _show_certificate(console, one.certificate)
+        for number in range(messages):
+            await one.send_telemetry(_body(number))
+        console.print(f"{messages} messages sent and acknowledged; memory in {home}")
+        if renew:
+            await one.renew()
+            await one.connect()
+            console.print("renewed, and connected again with the new certificate")
+            _show_certificate(console, one.certificate)
+        if live:
+            numbers = iter(range(messages, 1 << 62))
+            await one.live(lambda: _body(next(numbers)), interval)
+    finally:
+        await one.close()
+
+
+def _body(number: int) -> bytes:
+    return json.dumps({"number": number, "sentAt": datetime.now(UTC).isoformat()}).encode()
+
+
+def _show_certificate(console: Console, certificate: ClientCertificate | None) -> None:
+    if certificate is not None:
+        leaf = certificate.leaf
+        console.print(f"certificate {leaf.serial_number:x}, valid until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
+
+
+def _settings(
+    state_dir: Path, host: str | None, id_scope: str | None, port: int | None, ca_file: Path | None,
+    *, csr: bool, key_type: KeyType,
+) -> DeviceSettings:  # fmt: skip
+    if host is not None:
+        if id_scope is None:
+            raise CommandFailed("--host needs --id-scope")
+        number = port or MQTT_TLS_PORT
+        return DeviceSettings(
+            id_scope, host, number, number, ca_file=ca_file, request_certificate=csr, key_type=key_type
+        )
+    with open_view(state_dir) as view:
+        information = view.information()
+    if information["ports"] is None:
+        raise CommandFailed(f"no emulator runs on {state_dir}: start `hublet up`, or name another endpoint with --host")
+    number = port or information["ports"]["mqtt"]
+    anchors = ca_file or (Path(information["serverCaFile"]) if information["serverCaFile"] else None)
+    service = information["provisioningServices"][0]
+    return DeviceSettings(
+        id_scope or service["idScope"], service["hostNames"][0], number, number,
+        ca_file=anchors, request_certificate=csr, key_type=key_type,
+    )  # fmt: skip
+
+
+def _credential(
+    state_dir: Path, registration_id: str | None, certificate: Path | None, key: Path | None,
+    symmetric_key: str | None, group_key: str | None, *, local: bool,
+) -> OnboardingCredential:  # fmt: skip
+    if certificate is not None or key is not None:
+        if certificate is None or key is None:
+            raise CommandFailed("--certificate and --key go together")
+        return ClientCertificate.read(certificate, key)
+    if registration_id is None:
+        raise CommandFailed("--registration-id is needed: no certificate says it")
+    if symmetric_key is not None:
+        return SymmetricKey(registration_id, symmetric_key)
+    if group_key is not None:
+        return SymmetricKey.of_group(group_key, registration_id)
+    if not local:
+        raise CommandFailed("a credential is needed: --certificate and --key, --symmetric-key or --group-key")
+    return _dev_certificate(state_dir, registration_id)
+
+
+def _dev_certificate(state_dir: Path, registration_id: str) -> ClientCertificate:
+    authority = open_dev_ca(StateDirectory(state_dir).path)
+    if authority is None:
+        raise CommandFailed(f"{state_dir} holds no development CA: give the device a credential")
+    own = generate_key(KeyType.P256)
+    leaf = authority.issue_onboarding(
+        registration_id, own.public_key(), datetime.now(UTC), validity=ONBOARDING_VALIDITY
+    )
+    return ClientCertificate((leaf, authority.certificate), own)

@@ -1,0 +1,95 @@
+"""`hublet up`: run the emulator in the foreground until it is told to stop."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from certs.keyfile import FileKeyStore, KeyStore, MemoryKeyStore
+from emulator.bootstrap import bootstrap
+from emulator.clock import Clock
+from emulator.commands.options import CONFIG, STATE_DIRECTORY, complain
+from emulator.commands.welcome import show_welcome
+from emulator.config import Config, default_config, load_config
+from emulator.listeners import Endpoints, Listeners, write_endpoints
+from emulator.logs import configure_logging
+from emulator.process import Process
+from emulator.state import StateDirectory
+from emulator.store import SqliteStore
+
+
+def up(
+    state_dir: STATE_DIRECTORY,
+    config: CONFIG = None,
+    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Keep everything in memory.")] = False,
+    mqtt_port: Annotated[int | None, typer.Option(help="MQTT over TLS [8883]; 0: any free port.")] = None,
+    https_port: Annotated[int | None, typer.Option(help="HTTPS and WebSocket [443, else 8443].")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Control API on loopback [8080].")] = None,
+    wait_file: Annotated[
+        Path | None, typer.Option(help="Written with the ports once ready, removed at the end.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every packet's fate.")] = False,
+) -> None:
+    """Run the emulator until Ctrl-C."""
+    configure_logging(verbose=verbose)
+    with complain():
+        declared = load_config(config) if config is not None else default_config()
+        declared = _with_ports(declared, mqtt=mqtt_port, https=https_port, control=control_port)
+        run(declared, None if ephemeral else StateDirectory(state_dir), wait_file)
+
+
+def run(config: Config, state: StateDirectory | None, wait_file: Path | None) -> None:
+    """Open the state, compose the resources, and serve until a signal comes."""
+    clock = Clock()
+    store = SqliteStore(state.database if state is not None else ":memory:")
+    try:
+        keys: KeyStore = FileKeyStore(state.keys) if state is not None else MemoryKeyStore()
+        resources = bootstrap(config, store, keys, state.path if state is not None else None, clock.now())
+        store.commit()
+        asyncio.run(_serve(lambda: Process(resources, store, clock, _listeners(config)), state, wait_file))
+    finally:
+        store.close()
+
+
+async def _serve(make: Callable[[], Process], state: StateDirectory | None, wait_file: Path | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    process = make()  # amqtt wants the loop to be there
+    endpoints = await process.start()
+    try:
+        _announce(process, state, wait_file, endpoints)
+        await stop.wait()
+    finally:
+        for path in (state.run_file if state is not None else None, wait_file):
+            if path is not None:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+        await process.stop()
+
+
+def _announce(process: Process, state: StateDirectory | None, wait_file: Path | None, endpoints: Endpoints) -> None:
+    if state is not None:
+        write_endpoints(state.run_file, endpoints)
+    show_welcome(process.information())
+    if wait_file is not None:
+        write_endpoints(wait_file, endpoints)
+
+
+def _with_ports(config: Config, *, mqtt: int | None, https: int | None, control: int | None) -> Config:
+    """Let the command line's ports take the place of the declared ones; an HTTPS port that is named has no fallback."""
+    named = {"mqtt": mqtt, "https": https, "control": control}
+    update: dict[str, int | None] = {name: port for name, port in named.items() if port is not None}
+    if https is not None:
+        update["https_fallback"] = None
+    return config.model_copy(update={"ports": config.ports.model_copy(update=update)})
+
+
+def _listeners(config: Config) -> Listeners:
+    ports = config.ports
+    return Listeners(config.bind_addresses, ports.mqtt, ports.https, ports.https_fallback, ports.control)

@@ -1,0 +1,69 @@
+"""Where the emulator listens: what was asked for, and what was got."""
+
+import errno
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from certs.keyfile import write_atomic
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """What to listen on; port 0 lets the system choose.
+
+    Attributes:
+        addresses: where MQTT and HTTPS listen; loopback unless the user says otherwise.
+        mqtt_port: MQTT over TLS; device SDKs know 8883 only.
+        https_port: HTTPS and WebSocket; SDKs know 443 only.
+        https_fallback_port: taken where `https_port` cannot be bound; None makes that an error.
+        control_port: the control API, always on 127.0.0.1.
+    """
+
+    addresses: tuple[str, ...] = ("127.0.0.1", "::1")
+    mqtt_port: int = 8883
+    https_port: int = 443
+    https_fallback_port: int | None = 8443
+    control_port: int = 8080
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """The ports a running emulator got, and its process; the content of the wait file and of `run.json`."""
+
+    pid: int
+    mqtt_port: int
+    https_port: int
+    control_port: int
+    ready: bool = True
+
+
+class PortTaken(Exception):
+    """A port cannot be bound; the message says by which option another one is chosen.
+
+    Attributes:
+        why: the first half of the message, without the advice.
+    """
+
+    def __init__(self, error: OSError, what: str, address: str, port: int, option: str) -> None:
+        if error.errno == errno.EADDRINUSE:
+            reason = "is in use by another program (another hublet?)"
+        elif error.errno == errno.EACCES:
+            reason = "may not be bound by this user"
+        else:
+            reason = f"cannot be bound ({error.strerror})"
+        self.why = f"{what} port {port} on {address} {reason}"
+        super().__init__(f"{self.why}: stop that program or choose another port with {option}")
+
+
+def write_endpoints(path: Path, endpoints: Endpoints) -> None:
+    """Write the ports to a file, atomically: who waits for the file never reads half of it."""
+    write_atomic(path, (json.dumps(asdict(endpoints)) + "\n").encode())
+
+
+def read_endpoints(path: Path) -> Endpoints | None:
+    """Read what `write_endpoints` wrote; None when there is no such file."""
+    try:
+        return Endpoints(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,156 @@
+"""The running emulator: everything that listens, put together over the composed resources."""
+
+import asyncio
+import contextlib
+import errno
+import gc
+import logging
+import os
+import resource
+from collections.abc import Mapping
+from typing import Any
+
+from broker.gateway import AnyGateway
+from broker.mqtt import Broker
+from broker.router import Router
+from broker.tls import TlsServer, server_context
+from emulator.bootstrap import Resources
+from emulator.clock import Clock
+from emulator.control import ControlFront
+from emulator.https import HttpsFront
+from emulator.information import describe
+from emulator.listeners import Endpoints, Listeners, PortTaken
+from emulator.store import SqliteStore
+
+logger = logging.getLogger("emulator")
+
+
+class Process:
+    """One emulator: a broker, an HTTPS front and a control API over one store.
+
+    Args:
+        resources: what `bootstrap` composed.
+        store: the store under them.
+        clock: the emulator's time.
+        listeners: where to listen.
+    """
+
+    def __init__(self, resources: Resources, store: SqliteStore, clock: Clock, listeners: Listeners) -> None:
+        self._resources = resources
+        self._listeners = listeners
+        self._clock = clock
+        self._broker = Broker(router(resources), store.commit, clock.now)
+        context = server_context(resources.server_certificates)
+        self._mqtt = TlsServer(context, self._broker.connection)
+        self._https = HttpsFront(context, self._broker.connection)
+        self._control = ControlFront(self.health, self.information, resources)
+        self._endpoints: Endpoints | None = None
+        self._housekeeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> Endpoints:
+        """Listen.
+
+        Raises:
+            PortTaken: a port cannot be bound; nothing is left listening.
+        """
+        _prepare_process()
+        try:
+            await self._broker.start()
+            endpoints = Endpoints(
+                pid=os.getpid(),
+                mqtt_port=await self._listen(self._mqtt, "MQTT", self._listeners.mqtt_port, "--mqtt-port"),
+                https_port=await self._listen_https(),
+                control_port=await self._listen_control(),
+            )
+        except BaseException:
+            await self.stop()
+            raise
+        self._endpoints = endpoints
+        self._housekeeping = asyncio.create_task(self._sweep())
+        # What was loaded so far stays: a full collection over many sessions would stop the world without it.
+        gc.collect()
+        gc.freeze()
+        return endpoints
+
+    async def stop(self) -> None:
+        """Close every connection and stop listening; what was acknowledged is stored."""
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+            await asyncio.gather(self._housekeeping, return_exceptions=True)
+        await self._mqtt.close()
+        if self._broker.transitions.state == "started":
+            await self._broker.shutdown()
+        await self._https.close()
+        await self._control.close()
+
+    def health(self) -> Mapping[str, Any]:
+        """What `GET /health` says."""
+        return {
+            "status": "ready" if self._endpoints is not None else "starting",
+            "connectedDevices": self._broker.connected,
+            "now": self._clock.now().isoformat(),
+        }
+
+    def information(self) -> Mapping[str, Any]:
+        """What `GET /info` says: how to connect."""
+        assert self._endpoints is not None
+        return describe(self._resources, self._endpoints)
+
+    async def _listen(self, server: TlsServer, what: str, port: int, option: str) -> int:
+        bound = port
+        for address in self._listeners.addresses:
+            try:
+                bound = await server.listen([address], bound)
+            except OSError as error:
+                if _address_missing(error, address):
+                    logger.info("%s is not an address of this machine: not listening there", address)
+                    continue
+                raise PortTaken(error, what, address, port, option) from error
+        return bound
+
+    async def _listen_https(self) -> int:
+        asked, fallback = self._listeners.https_port, self._listeners.https_fallback_port
+        try:
+            return await self._listen(self._https.tls, "HTTPS", asked, "--https-port")
+        except PortTaken as error:
+            if fallback is None:
+                raise
+            logger.warning("%s; using %d instead", error.why, fallback)
+            await self._https.tls.close()
+            return await self._listen(self._https.tls, "HTTPS", fallback, "--https-port")
+
+    async def _listen_control(self) -> int:
+        port = self._listeners.control_port
+        try:
+            return await self._control.listen("127.0.0.1", port)
+        except OSError as error:
+            raise PortTaken(error, "control", "127.0.0.1", port, "--control-port") from error
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self._mqtt.sweep()
+            self._https.tls.sweep()
+
+
+def router(resources: Resources) -> Router:
+    """Put every DPS instance and hub behind the front door."""
+    scopes: dict[str, AnyGateway] = {each.settings.id_scope: each.gateway for each in resources.dps}
+    hosts: dict[str, AnyGateway] = {}
+    for hub in resources.hubs:
+        for name in (hub.settings.host_name, *hub.settings.aliases):
+            hosts[name] = hub.gateway
+    return Router(scopes, hosts)
+
+
+def _address_missing(error: OSError, address: str) -> bool:
+    """IPv6 may be switched off; that is no reason not to start."""
+    return ":" in address and error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+
+def _prepare_process() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    gc.set_threshold(50_000, 50, 100)
