@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -114,9 +113,13 @@ def _require_events(view: View, expected: int) -> None:
 def _table(fleet: Fleet, report: FleetReport) -> Table:
     table = Table(
         title=f"{len(report.devices)} devices in {report.elapsed_seconds:.1f} s",
-        caption="ms to: connect to DPS, be accepted, be assigned, connect to the hub, have the first message stored",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1),
+        caption="ms to connect to DPS, register, be assigned, connect to the hub, send a message",
+        box=None,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+        title_justify="left",
+        caption_justify="left",
+        header_style="bold underline",
     )
     for name in ("device", "hub", "serial", "expires"):
         table.add_column(name, no_wrap=True)
