@@ -145,12 +145,12 @@ class MqttClient(asyncio.Protocol):
         if self._transport is None and not future.done():
             raise self._lost()
         self._waits.add(future)
+        # Half of what asyncio.timeout costs, and there are a dozen waits on the way of a device.
+        timer = asyncio.get_running_loop().call_later(self._timeout_seconds, self._expire, future, what)
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await future
-        except TimeoutError:
-            raise RequestTimeout(f"{self.peer}: no {what} within {self._timeout_seconds:g} s") from None
+            return await future
         finally:
+            timer.cancel()
             self._waits.discard(future)
 
     async def disconnect(self) -> None:
@@ -286,6 +286,10 @@ class MqttClient(asyncio.Protocol):
             self._send(Pingreq())
         self._said = False
         self._beat_timer = asyncio.get_running_loop().call_later(interval, self._beat, interval)
+
+    def _expire(self, future: "asyncio.Future[Any]", what: str) -> None:
+        if not future.done():
+            future.set_exception(RequestTimeout(f"{self.peer}: no {what} within {self._timeout_seconds:g} s"))
 
     def _lost(self) -> ConnectionLost:
         return ConnectionLost(f"connection to {self.peer} lost: {self.failure or 'not connected'}")
