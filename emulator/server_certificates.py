@@ -44,9 +44,11 @@ def ensure_server_certificates(kept: KeptCertificates, host_names: Sequence[str]
         now: the present.
     """
     names = tuple(dict.fromkeys((ALWAYS_NAMED[0], *host_names, *ALWAYS_NAMED[1:])))
+    present = find_server_certificates(kept)
+    if present is not None and all(_serves(leaf, present.ca, names, now) for leaf, _ in present.leaves):
+        return present
     ca = _ensure_ca(kept, now)
-    leaves = tuple(_ensure_leaf(kept, leaf, ca, names, now) for leaf in LEAVES)
-    return ServerCertificates(ca.certificate, leaves)
+    return ServerCertificates(ca.certificate, tuple(_ensure_leaf(kept, leaf, ca, names, now) for leaf in LEAVES))
 
 
 def find_server_certificates(kept: KeptCertificates) -> ServerCertificates | None:
@@ -70,7 +72,7 @@ def _ensure_leaf(
     kept: KeptCertificates, name: str, ca: CertificateAuthority, host_names: Sequence[str], now: datetime
 ) -> tuple[x509.Certificate, PrivateKey]:
     present = kept.authority(name)
-    if present is not None and _serves(present.certificate, ca, host_names, now):
+    if present is not None and _serves(present.certificate, ca.certificate, host_names, now):
         return present.certificate, present.key
     key = kept.key(name, LEAVES[name])
     leaf = ca.issue_server(host_names, key.public_key(), now, validity=LEAF_VALIDITY)
@@ -79,7 +81,7 @@ def _ensure_leaf(
     return leaf, key
 
 
-def _serves(leaf: x509.Certificate, ca: CertificateAuthority, host_names: Sequence[str], now: datetime) -> bool:
+def _serves(leaf: x509.Certificate, ca: x509.Certificate, host_names: Sequence[str], now: datetime) -> bool:
     wanted = x509.SubjectAlternativeName(host_alternative_names(host_names))
     named = extension_of(leaf, x509.SubjectAlternativeName) == wanted
-    return named and is_fresh(leaf, now) and issued_by(leaf, ca.certificate)
+    return named and is_fresh(leaf, now) and is_fresh(ca, now) and issued_by(leaf, ca)
