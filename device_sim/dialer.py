@@ -2,9 +2,11 @@
 
 import asyncio
 import ssl
+import warnings
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.utils import CryptographyDeprecationWarning
 from OpenSSL import SSL
 
 from broker.tls import ServerNotTrusted as UntrustedCertificate
@@ -75,4 +77,7 @@ def read_trust_anchors(ca_file: Path | None) -> tuple[x509.Certificate, ...]:
     system_file = ssl.get_default_verify_paths().cafile
     if system_file is None:
         raise FileNotFoundError("the system has no file of trusted CA certificates: name one with ca_file")
-    return parse_pem_certificates(Path(system_file).read_bytes())
+    with warnings.catch_warnings():
+        # Some roots that systems trust have the serial number 0, which is not ours to complain about.
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        return parse_pem_certificates(Path(system_file).read_bytes())
