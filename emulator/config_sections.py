@@ -128,7 +128,7 @@ class DpsSection(Section):
     host_names: tuple[HostName, ...] = (LOCALHOST,)
     namespace: NamespaceName | None = None
     linked_hubs: tuple[Text, ...] | None = None
-    retry_after_seconds: Annotated[int, PlainValidator(values.whole_number(1, 300))] = 3
+    retry_after_seconds: Annotated[int, PlainValidator(values.whole_number(0, 300))] = 3
     assigning_delay_seconds: Annotated[float, PlainValidator(values.number(0, 600))] = 0
     enrollment_groups: Mapping[RegistrationId, GroupSection] = Field(default_factory=dict)
     individual_enrollments: Mapping[RegistrationId, IndividualSection] = Field(default_factory=dict)
