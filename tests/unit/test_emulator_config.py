@@ -221,7 +221,7 @@ BROKEN = {
     "dps: {dps1: {namespace: lab}}\nnamespaces: {lap: }": "dps.dps1.namespace: no namespace 'lab': did you mean 'lap'?",
     "dps: {dps1: {linked_hubs: [hub1]}}": "dps.dps1.linked_hubs: no linked hub 'hub1': there is none",
     "dps: {dps1: {retry_after_seconds: 301}}": "dps.dps1.retry_after_seconds: must be a whole number from 0 to 300, "
-    "not 0",
+    "not 301",
     "dps: {dps1: {enrollment_groups: {a b: {ca: dev-ca}}}}": "dps.dps1.enrollment_groups.a b: an ID has 1 to 128 "
     "letters, digits and -._: and ends in a letter, a digit or a dash",
     "dps: {dps1: {enrollment_groups: {a: {ca: dev-ca}, A: {symmetric_key: }}}}": "dps.dps1.enrollment_groups.A: needs "
