@@ -16,19 +16,17 @@ class MalformedCertificate(ValueError):
 
 
 def load_certificate(der: bytes) -> x509.Certificate:
-    """Parse one DER certificate and decode its two names.
+    """Parse one DER certificate; its names and extensions are decoded when they are read.
 
     Raises:
         MalformedCertificate: it is not one.
     """
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        return x509.load_der_x509_certificate(der)
     except ValueError as error:
         raise MalformedCertificate(f"not a DER certificate: {error}") from error
     except x509.InvalidVersion as error:
         raise MalformedCertificate(f"not an X.509 certificate: version {error.parsed_version}") from error
-    decode_names(certificate)
-    return certificate
 
 
 def decode_names(certificate: x509.Certificate) -> None:

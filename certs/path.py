@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from itertools import islice, pairwise
 
 from cryptography import x509
@@ -22,7 +23,7 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
-from certs.extensions import MalformedCertificate, extension_of, issuer_of, subject_of
+from certs.extensions import MalformedCertificate, any_name_length, extension_of, issuer_of, subject_of
 
 # A chain of 3 is usual. Source: assumed.
 MAX_INTERMEDIATES = 8
@@ -83,7 +84,8 @@ def validate_path(
         return PathRefusal(PathError.UNSUITABLE, detail)
     now = now.replace(microsecond=0)
     try:
-        return _outside_validity(leaf, now) or _validate(leaf, intermediates, anchors, now)
+        with any_name_length():
+            return _outside_validity(leaf, now) or _validate(leaf, intermediates, anchors, now)
     except MalformedCertificate as error:
         return PathRefusal(PathError.UNSUITABLE, f"a presented certificate is malformed: {error}"[:MAX_DETAIL])
 
@@ -97,12 +99,13 @@ def walk_issuers(leaf: x509.Certificate, intermediates: Sequence[x509.Certificat
         MalformedCertificate: a name cannot be decoded.
     """
     walked = [leaf]
-    while len(walked) <= MAX_INTERMEDIATES:
-        issuers = (one for one in intermediates if one not in walked and _may_have_issued(one, walked[-1]))
-        issuer = next(issuers, None)
-        if issuer is None:
-            break
-        walked.append(issuer)
+    with any_name_length():
+        while len(walked) <= MAX_INTERMEDIATES:
+            issuers = (one for one in intermediates if one not in walked and _may_have_issued(one, walked[-1]))
+            issuer = next(issuers, None)
+            if issuer is None:
+                break
+            walked.append(issuer)
     return tuple(walked)
 
 
@@ -205,6 +208,12 @@ _POLICY = (
 )
 
 
+@lru_cache(maxsize=256)
+def _store_of(anchor: x509.Certificate) -> Store:
+    # Nothing but a remembered value: the store decodes the anchor's key once (95 of 650 µs, P-384).
+    return Store([anchor])
+
+
 def _verify(path: tuple[x509.Certificate, ...], now: datetime, *, explain: bool) -> ValidPath | PathRefusal:
     """Verify one chain: first the rules that cost nothing, then signatures and the rest.
 
@@ -213,7 +222,7 @@ def _verify(path: tuple[x509.Certificate, ...], now: datetime, *, explain: bool)
     leaf, *intermediates, anchor = path
     if refusal := _unfit_path(path, now):
         return refusal
-    verifier = _POLICY.time(now).store(Store([anchor])).build_client_verifier()
+    verifier = _POLICY.time(now).store(_store_of(anchor)).build_client_verifier()
     try:
         return ValidPath(tuple(verifier.verify(leaf, intermediates).chain))
     except (VerificationError, ValueError, UnsupportedAlgorithm, x509.UnsupportedGeneralNameType) as error:

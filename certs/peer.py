@@ -6,7 +6,7 @@ from functools import cached_property
 
 from cryptography import x509
 
-from certs.extensions import load_certificate
+from certs.extensions import decode_names, load_certificate
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,16 @@ class PeerChain:
 
     @cached_property
     def leaf(self) -> x509.Certificate | None:
-        """The presented leaf.
+        """The presented leaf, its names decoded.
 
         Raises:
-            MalformedCertificate: the certificate cannot be parsed.
+            MalformedCertificate: the certificate or one of its names cannot be decoded.
         """
-        return load_certificate(self.der[0]) if self.der else None
+        if not self.der:
+            return None
+        leaf = load_certificate(self.der[0])
+        decode_names(leaf)
+        return leaf
 
     @cached_property
     def intermediates(self) -> tuple[x509.Certificate, ...]:

@@ -454,6 +454,25 @@ class TestUnfit:
         leaf = handmade("sensor-001", "root", KEY, key, (authority(key_identifier(key)), False))
         assert_refused(validate_path(leaf, [], [root], NOW), PathError.UNSUITABLE, "malformed")
 
+    def test_names_of_any_length_are_compared_without_a_warning(self):
+        def named(text: str) -> x509.Name:
+            return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text, _validate=False)])
+
+        with pytest.warns(UserWarning, match="length"):
+            long = named("r" * 65)
+        key = generate_key(KeyType.P256)
+        root, leaf = (
+            x509.CertificateBuilder(long, subject, public_key, 7, NOW - DAY, NOW + DAY)
+            .add_extension(x509.BasicConstraints(ca=subject is long, path_length=None), critical=True)
+            .sign(key, signature_hash(key))
+            .public_bytes(Encoding.DER)
+            for subject, public_key in ((long, key.public_key()), (named("sensor-001"), KEY.public_key()))
+        )
+        root, leaf = load_certificate(root), load_certificate(leaf)
+        assert_path(validate_path(leaf, [root], [root], NOW), leaf, root)
+        root, leaf = (load_certificate(one.public_bytes(Encoding.DER)) for one in (root, leaf))
+        assert walk_issuers(leaf, [root]) == (leaf, root)
+
     def test_long_name_is_cut_in_the_detail(self):
         leaf = handmade("x" * 64, "y" * 64, KEY, KEY)
         assert len(validate_path(leaf, [], [], NOW).detail) < 400

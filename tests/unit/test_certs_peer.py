@@ -46,3 +46,8 @@ def test_malformed_certificate_is_found_when_it_is_read():
         _ = chain.leaf
     with pytest.raises(MalformedCertificate):
         _ = chain.intermediates
+
+
+def test_name_of_the_leaf_that_cannot_be_decoded_is_found_when_the_leaf_is_read():
+    with pytest.raises(MalformedCertificate, match="subject"):
+        _ = PeerChain((DER.replace(b"first", b"\xff\xffrst"),)).leaf
