@@ -47,7 +47,7 @@ def attest_x509(enrollments: Enrollments, credentials: Credentials, now: datetim
         raise CaCertificateNotFound(_describe_unknown(individual, leaf, chain.intermediates))
     if common_name is None or common_name.lower() != registration_key(registration_id):
         raise InvalidCertificate(f"the leaf's common name is {common_name!r}, the registration ID {registration_id!r}")
-    return Attested(enrollment, registration_id, registration_id)
+    return Attested(enrollment, registration_id, registration_id, chain.sha256_thumbprint)
 
 
 def _attest_individual(

@@ -30,11 +30,13 @@ class Attested:
     """A device that has proven its registration ID, and the enrollment that lets it in.
 
     `registration_id` is in the device's spelling, `key_id` in the spelling its derived key was made from.
+    `thumbprint` is the SHA-256 of the leaf it presented, empty after a token.
     """
 
     enrollment: Enrollment
     registration_id: str
     key_id: str
+    thumbprint: str = ""
 
     @property
     def attestation_type(self) -> AttestationType:
@@ -55,7 +57,11 @@ class Attested:
 def hub_authentication(attested: Attested) -> Authentication:
     """Say how the hub shall recognise the device when no operational certificate is issued for it.
 
-    Source: concepts-service.md (documented); both thumbprints as SHA-256 are assumed.
+    A device of an X.509 group, too, is recognised by the thumbprint of the leaf it registered with, until it registers
+    with another one: the group's CA is none of the hub's.
+
+    Source: concepts-service.md (documented); thumbprints for groups: azure-docs issues 70976 and 108289,
+    azure-iot-sdk-csharp issue 3360; SHA-256, and the primary in both places: iotedge issue 2951 (observed).
     """
     match attested.enrollment.attestation:
         case SymmetricKeyAttestation() as keys if attested.enrollment_group_id is not None:
@@ -64,10 +70,10 @@ def hub_authentication(attested: Attested) -> Authentication:
         case SymmetricKeyAttestation(primary, secondary):
             return Authentication(AuthenticationType.SAS, primary, secondary)
         case X509ClientCertificates(primary, secondary):
-            return Authentication(
-                AuthenticationType.SELF_SIGNED,
-                primary_thumbprint=primary.sha256_thumbprint,
-                secondary_thumbprint=(secondary or primary).sha256_thumbprint,
-            )
+            return _by_thumbprint(primary.sha256_thumbprint, (secondary or primary).sha256_thumbprint)
         case _:
-            return Authentication(AuthenticationType.CERTIFICATE_AUTHORITY)
+            return _by_thumbprint(attested.thumbprint, attested.thumbprint)
+
+
+def _by_thumbprint(primary: str, secondary: str) -> Authentication:
+    return Authentication(AuthenticationType.SELF_SIGNED, primary_thumbprint=primary, secondary_thumbprint=secondary)

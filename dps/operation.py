@@ -21,7 +21,8 @@ _GENERATION = "5"
 class PendingRequest:
     """What is still to be done, and for whom.
 
-    `enrollment_name` with `is_group` names the enrollment; `key_id` is the spelling a derived key was made from.
+    `enrollment_name` with `is_group` names the enrollment; `key_id` is the spelling a derived key was made from,
+    `thumbprint` the SHA-256 of the leaf the device presented, empty after a token.
     """
 
     request: RegisterRequest
@@ -30,6 +31,7 @@ class PendingRequest:
     is_group: bool
     key_id: str
     due_at: datetime
+    thumbprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def _format_pending(pending: PendingRequest) -> dict[str, Any]:
         "enrollment": pending.enrollment_name,
         "isGroup": pending.is_group,
         "keyId": pending.key_id,
+        "thumbprint": pending.thumbprint,
         "dueAt": format_timestamp(pending.due_at),
     }
 
@@ -104,4 +107,5 @@ def _parse_pending(members: dict[str, Any]) -> PendingRequest:
         is_group=members["isGroup"],
         key_id=members["keyId"],
         due_at=parse_timestamp(members["dueAt"]),
+        thumbprint=members["thumbprint"],
     )

@@ -110,6 +110,7 @@ class Provisioning:
             enrollment_name=attested.enrollment.name,
             is_group=attested.enrollment_group_id is not None,
             key_id=attested.key_id,
+            thumbprint=attested.thumbprint,
             due_at=now + self._settings.assigning_delay,
         )
 
@@ -124,7 +125,7 @@ class Provisioning:
             return _fail(registration, EnrollmentNotFound(f"enrollment {name!r} was deleted in the meantime"), now), ()
         if not enrollment.enabled:
             return registration.disable(now), ()
-        attested = Attested(enrollment, registration.registration_id, pending.key_id)
+        attested = Attested(enrollment, registration.registration_id, pending.key_id, pending.thumbprint)
         return self._assign(registration, attested, pending.api_version, pending.request, now)
 
     def _assign(

@@ -15,6 +15,7 @@ from certs.peer import PeerChain
 from dps.enrollment import ProvisioningStatus
 from dps.registration import RegistrationStatus
 from emulator.store import SqliteStore
+from hub.identity import Authentication, AuthenticationType
 from tests.doubles.dps_house import (
     CSR_VERSION,
     DEVICE,
@@ -419,3 +420,22 @@ def test_connection_without_credentials_is_unauthorised(house: DpsHouse, caplog:
     house.add_x509_group()
     assert house.connect(peer_chain=PeerChain()).register().body["errorCode"] == 401000
     assert "brought neither a SAS token nor a client certificate" in caplog.text
+
+
+@pytest.mark.parametrize("delay", [timedelta(0), DELAY], ids=["at once", "delayed"])
+def test_device_of_an_x509_group_is_known_to_its_hub_by_thumbprint(make_house: MakeHouse, delay: timedelta) -> None:
+    """Without a CSR the hub knows the onboarding leaf, and after another registration the new one."""
+    house = make_house(assigning_delay=delay)
+    house.add_x509_group()
+    for moment in (NOW, NOW + 2 * DELAY):
+        chain = house.factory.chain(DEVICE)
+        device = house.connect(peer_chain=chain, now=moment)
+        operation_id = device.register().body["operationId"]
+        final = at(moment + delay, device).poll(operation_id)
+        identity = house.hubs[final.state["assignedHub"]].registry.get(DEVICE)
+        assert identity is not None
+        assert identity.authentication == Authentication(
+            AuthenticationType.SELF_SIGNED,
+            primary_thumbprint=chain.sha256_thumbprint,
+            secondary_thumbprint=chain.sha256_thumbprint,
+        )
