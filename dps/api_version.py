@@ -4,6 +4,7 @@ Editing rules: a version that is not in `KNOWN_API_VERSIONS` is served by its da
 and preview clients send at least six; the table is for readers and for the log.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -27,7 +28,7 @@ KNOWN_API_VERSIONS: Mapping[str, str] = MappingProxyType(
 PEM_CSR_VERSION = "2021-11-01-preview"
 REPROVISIONED_SUBSTATUS_SINCE = date(2019, 4, 15)
 CSR_SINCE = date(2025, 7, 1)
-_PREVIEW = "-preview"
+_FORM = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:-preview)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,10 @@ def parse_api_version(text: str) -> ApiVersion:
     Raises:
         ValueError: the text has another form or names no day of the calendar.
     """
-    day = text.removesuffix(_PREVIEW)
-    if len(day) != len("yyyy-mm-dd") or not day.isascii():
+    form = _FORM.fullmatch(text)
+    if form is None:
         raise ValueError(f"api-version {text[:40]!r} is not yyyy-mm-dd or yyyy-mm-dd-preview")
     try:
-        return ApiVersion(text, date.fromisoformat(day))
+        return ApiVersion(text, date.fromisoformat(form[1]))
     except ValueError:
         raise ValueError(f"api-version {text[:40]!r} is not a date of the calendar") from None
