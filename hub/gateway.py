@@ -84,10 +84,9 @@ class HubGateway:
         Source: iot-mqtt-connect-to-iot-hub.md, limit of 5 (documented); the close is assumed.
         """
         hub_session = _own(session)
-        count = self._sessions.subscribe(hub_session, topic_filters, now)
-        if count > self._settings.max_subscriptions:
-            limit = self._settings.max_subscriptions
-            return _close(hub_session, f"{count} subscriptions are more than the {limit} a connection may hold")
+        limit = self._settings.max_subscriptions
+        if not self._sessions.subscribe(hub_session, topic_filters, now, limit):
+            return _close(hub_session, f"SUBSCRIBE would exceed the {limit} subscriptions a connection may hold")
         if any(topic_filter == CREDENTIALS_FILTER for topic_filter, _ in topic_filters):
             return self._credentials.deliver(hub_session)
         return []
@@ -175,7 +174,7 @@ class HubGateway:
 
     def _serve(self, session: HubSession, topic: str, payload: bytes, now: datetime) -> list[Action]:
         request = parse_service_topic(topic)
-        if request.operation is Operation.ISSUE_CERTIFICATE and session.module_id is None:
+        if request.operation is Operation.ISSUE_CERTIFICATE:
             return self._credentials.request(session, request.request_id, payload, now)
         log.warning("device %s: %s is not served yet", session.device_id, request.operation.value)
         return []

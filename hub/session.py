@@ -70,8 +70,8 @@ class Sessions:
         record = self._read(key)
         return {name: _parse(value) for name, value in record["filters"].items()} if record else {}
 
-    def subscribe(self, session: HubSession, granted: Iterable[tuple[str, int]], now: datetime) -> int:
-        """Record granted filters and return how many the session then holds.
+    def subscribe(self, session: HubSession, granted: Iterable[tuple[str, int]], now: datetime, limit: int) -> bool:
+        """Record granted filters; False, and nothing recorded, when the session would then hold more than `limit`.
 
         A filter held already keeps its time and takes the new QoS.
         """
@@ -79,8 +79,10 @@ class Sessions:
         for topic_filter, qos in granted:
             since = held[topic_filter].since if topic_filter in held else now
             held[topic_filter] = Subscription(qos, since)
+        if len(held) > limit:
+            return False
         self._write(session.key, _owner(session), held)
-        return len(held)
+        return True
 
     def unsubscribe(self, session: HubSession, topic_filters: Iterable[str]) -> None:
         """Forget filters; those not held are no error."""

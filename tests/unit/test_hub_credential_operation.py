@@ -82,9 +82,10 @@ def test_stored_operation_is_due_from_its_deadline_on(operations: CredentialOper
     assert list(operations.due(NOW + HOUR, 10)) == [PENDING]
 
 
-def test_put_over_another_moves_the_deadline(operations: CredentialOperations) -> None:
+def test_put_over_another_moves_the_deadline(operations: CredentialOperations, store: SqliteStore) -> None:
     operations.put(PENDING, over=None)
     operations.put(COMPLETED, over=PENDING)
+    assert [record.key for record in store.list("hub1.credential-deadlines")] == [deadline_key(COMPLETED)]
     assert list(operations.due(NOW + HOUR, 10)) == []
     assert list(operations.due(NOW + 12 * HOUR, 10)) == [COMPLETED]
 

@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 
 from broker.gateway import Publish
+from certs.keys import KeyType, generate_key
 from hub.sas import format_sas_token
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "hub_credentials.json").read_text(encoding="utf-8"))
@@ -300,6 +301,29 @@ def test_a_csr_for_another_common_name_is_refused_with_the_reason(device: Any, m
     device.publish(topic("abcd-1"), body_of(make_csr("sensor-002")))
     assert answers(device.received) == [(202, "abcd-1"), (400, "abcd-1")]
     assert "sensor-002" in json.loads(device.received[1].payload)["message"]
+
+
+def test_replace_of_another_request_than_the_pending_one_is_refused(
+    make_house: Any, make_csr: Callable[..., bytes]
+) -> None:
+    scenario = Scenario(make_house(issuing_delay=DELAY), make_csr(DEVICE))
+    scenario.connect(clean=True)
+    scenario.device.subscribe(ANSWERS)
+    scenario.device.publish(topic("abcd-1"), body_of(scenario.csr))
+    scenario.device.publish(topic("abcd-2"), body_of(scenario.csr, replace="abcd-9"))
+    scenario.device.tick(DELAY)
+    assert answers(scenario.received) == [(202, "abcd-1"), (412, "abcd-2"), (200, "abcd-1")]
+
+
+@pytest.mark.parametrize(("strict", "status"), [(False, 200), (True, 400)])
+def test_rsa_key_is_refused_only_when_strict(
+    strict: bool, status: int, make_house: Any, make_csr: Callable[..., bytes]
+) -> None:
+    house = make_house(strict=strict)
+    device = house.connect(DEVICE, peer_chain=house.onboard(DEVICE))
+    device.subscribe(ANSWERS)
+    device.publish(topic("abcd-1"), body_of(make_csr(DEVICE, generate_key(KeyType.RSA2048))))
+    assert answers(device.received) == [(202, "abcd-1"), (status, "abcd-1")]
 
 
 def test_strict_refuses_an_older_api_version(make_house: Any, make_csr: Callable[..., bytes]) -> None:

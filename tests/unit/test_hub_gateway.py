@@ -71,7 +71,18 @@ def test_one_subscription_too_many_closes_the_connection(make_house: Any) -> Non
     device.subscribe(*FILTERS[:4])
     assert device.closed is None
     device.subscribe(FILTERS[4])
-    assert device.closed == "5 subscriptions are more than the 4 a connection may hold"
+    assert device.closed == "SUBSCRIBE would exceed the 4 subscriptions a connection may hold"
+
+
+def test_subscription_too_many_is_not_remembered(make_house: Any) -> None:
+    house = make_house(max_subscriptions=1)
+    chain = house.onboard("dev1")
+    device = house.connect("dev1", clean_session=False, peer_chain=chain)
+    device.subscribe(FILTERS[0])
+    device.subscribe(FILTERS[1])
+    again = house.connect("dev1", clean_session=False, peer_chain=chain)
+    again.subscribe(FILTERS[0])
+    assert again.closed is None
 
 
 def test_filter_outside_the_list_may_not_be_subscribed(house: Any) -> None:
