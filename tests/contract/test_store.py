@@ -131,7 +131,7 @@ class TestStreams:
                 store.append(stream, f"{stream}{n}")
         assert [entry.header for entry in store.read("s", 3)] == ["s3", "s4"]
         assert [entry.sequence for entry in store.read("s", 1, limit=2)] == [1, 2]
-        assert [entry.header for entry in store.read("s", -3, limit=1)] == ["s0"]
+        assert [entry.header for entry in store.read("s", -(2**41), limit=1)] == ["s0"]
         assert store.read("s", 5) == []
         assert store.read("no such stream") == []
 

@@ -9,6 +9,7 @@ from certs.pem import format_pem
 from dps.allocation import AllocationPolicy
 from dps.enrollment import ProvisioningStatus
 from emulator.config import Config, ConfigError, default_config, load_config
+from emulator.config_sections import EnrollmentSection, Section
 from emulator.config_values import CertificateFile
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -369,3 +370,24 @@ class TestCertificateFiles:
         leaf = ca.issue_onboarding("sensor", ca.key.public_key(), NOW, validity=timedelta(days=1))
         (path.parent / "ca.pem").write_bytes(format_pem(leaf))
         assert "holds CN=sensor, which is not a CA certificate" in self.problem(path)
+
+
+class TestExample:
+    """The example in docs/ is the reference of all settings: it must load, and name every one."""
+
+    PATH = Path(__file__).parents[2] / "docs" / "hublet.example.yaml"
+
+    def test_example_loads(self) -> None:
+        config = load_config(self.PATH)
+        assert config.dps["dps1"].id_scope == "0ne0012ABCD"
+
+    def test_example_shows_the_defaults_of_the_process(self) -> None:
+        config, default = load_config(self.PATH), default_config()
+        for setting in ("ports", "bind_addresses", "host_names", "strict", "allow_short_validity", "quirks"):
+            assert getattr(config, setting) == getattr(default, setting)
+
+    @pytest.mark.parametrize("section", [*Section.__subclasses__(), *EnrollmentSection.__subclasses__()])
+    def test_example_names_every_setting(self, section: type[Section]) -> None:
+        text = self.PATH.read_text(encoding="utf-8")
+        for setting in section.model_fields:
+            assert f"{setting}:" in text
