@@ -21,6 +21,7 @@ from certs.pem import format_pem
 from dps.service import ProvisioningService
 from emulator.config_sections import Config, NamespaceSection
 from emulator.declared_enrollments import DeclaredEnrollments
+from emulator.declared_hub_certificates import declare_hub_certificates
 from emulator.declared_services import Services, declared_services, record_services, recorded_services
 from emulator.development_ca import (
     DevelopmentCa,
@@ -91,6 +92,8 @@ def bootstrap(config: Config, store: Store, keys: KeyStore, state_dir: Path | No
     server = ensure_server_certificates(certificates, _server_names(config, services), now)
     dev_ca = ensure_development_ca(certificates, now)
     hubs, dps = _compose(services, adr, store)
+    for hub in hubs:
+        declare_hub_certificates(hub, config.hubs[hub.settings.name].ca_certificates, dev_ca)
     host_names = {hub.name: hub.host_name for hub in services.hubs}
     for service in dps:
         section = config.dps[service.settings.name]

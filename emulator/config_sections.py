@@ -71,12 +71,17 @@ class NamespaceSection(Section):
 
 
 class HubSection(Section):
-    """An IoT Hub. `Config` fills an absent host name: `localhost` for the first hub, `<name>.localhost` for more."""
+    """An IoT Hub. `Config` fills an absent host name: `localhost` for the first hub, `<name>.localhost` for more.
+
+    `ca_certificates` are trusted beside the ICAs of the namespace: their devices may use an onboarding certificate as
+    an operational one.
+    """
 
     host_name: HostName = LOCALHOST
     aliases: tuple[HostName, ...] = ()
     namespace: NamespaceName | None = None
     partitions: Annotated[int, PlainValidator(values.whole_number(1, 32))] = 2
+    ca_certificates: Annotated[tuple[SigningCa, ...], Field(max_length=25)] = ()
 
 
 class SymmetricKeySection(Section):
