@@ -12,6 +12,7 @@ from dps.allocation import AllocationPolicy
 from dps.enrollment import ProvisioningStatus
 from emulator import config_values as values
 from emulator.config_values import DEV_CA, CertificateFile
+from hub.certificates import MAX_CERTIFICATES
 
 LOCALHOST = "localhost"
 RESOURCES = ("namespaces", "hubs", "dps")
@@ -81,7 +82,7 @@ class HubSection(Section):
     aliases: tuple[HostName, ...] = ()
     namespace: NamespaceName | None = None
     partitions: Annotated[int, PlainValidator(values.whole_number(1, 32))] = 2
-    ca_certificates: Annotated[tuple[SigningCa, ...], Field(max_length=25)] = ()
+    ca_certificates: Annotated[tuple[SigningCa, ...], AfterValidator(values.at_most(MAX_CERTIFICATES))] = ()
 
 
 class SymmetricKeySection(Section):

@@ -31,6 +31,7 @@ ID_SCOPE = re.compile(r"0ne[0-9A-Fa-f]{8}")
 HOST_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 Choice = TypeVar("Choice", bound=StrEnum)
+Element = TypeVar("Element")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,17 @@ def at_least_one(values: tuple[str, ...]) -> tuple[str, ...]:
     if not values:
         raise ValueError("must have at least one element")
     return values
+
+
+def at_most(limit: int) -> Callable[[tuple[Element, ...]], tuple[Element, ...]]:
+    """Make a check that a list has no more elements than this."""
+
+    def check(values: tuple[Element, ...]) -> tuple[Element, ...]:
+        if len(values) > limit:
+            raise ValueError(f"must have at most {limit} elements, not {len(values)}")
+        return values
+
+    return check
 
 
 def text(value: object) -> str:
