@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROOMS := adr broker certs device_sim dps emulator hub
 
-.PHONY: help install demo test check format unit bench fuzz clean
+.PHONY: help install demo test check format unit bench docs fuzz clean
 help:
 	@echo "make demo    start the emulator, onboard 25 devices, renew one certificate"
 	@echo "make test    the whole suite, official SDK included"
 	@echo "make check   format, lint, types, room rule, unit tests"
 	@echo "make bench   the budgets table, as ratios in one run"
+	@echo "make docs    the page of assumptions, from the code"
 	@echo "make fuzz    a minute of malformed MQTT against the front"
 
 $(VENV)/.installed: pyproject.toml
@@ -47,6 +48,9 @@ demo: install
 
 bench: install
 	$(BIN)/python -m bench
+
+docs: install
+	$(BIN)/python docs/generate.py
 
 fuzz: install
 	$(BIN)/python -m bench.fuzz --seconds 60

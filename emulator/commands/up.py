@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import json
+import logging
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ import typer
 from certs.keyfile import FileKeyStore, KeyStore, MemoryKeyStore
 from emulator.bootstrap import bootstrap
 from emulator.clock import Clock
-from emulator.commands.options import CONFIG, STATE_DIRECTORY, complain
+from emulator.commands.options import CONFIG, STATE_DIRECTORY, CommandFailed, complain
 from emulator.commands.welcome import show_welcome
 from emulator.config import Config, default_config, load_config
 from emulator.listeners import Endpoints, Listeners, write_endpoints
@@ -20,6 +22,11 @@ from emulator.logs import configure_logging
 from emulator.process import Process
 from emulator.state import StateDirectory
 from emulator.store import SqliteStore
+
+logger = logging.getLogger("emulator")
+
+CONFIGURATION_TABLE = "emulator.configuration"
+CONFIGURATION_KEY = "path"
 
 
 def up(
@@ -37,22 +44,40 @@ def up(
     """Run the emulator until Ctrl-C."""
     configure_logging(verbose=verbose)
     with complain():
-        declared = load_config(config) if config is not None else default_config()
-        declared = _with_ports(declared, mqtt=mqtt_port, https=https_port, control=control_port)
-        run(declared, None if ephemeral else StateDirectory(state_dir), wait_file)
+        state = None if ephemeral else StateDirectory(state_dir)
+        with SqliteStore(state.database if state is not None else ":memory:") as store:
+            declared = _configuration(config, store)
+            declared = _with_ports(declared, mqtt=mqtt_port, https=https_port, control=control_port)
+            run(declared, store, state, wait_file)
 
 
-def run(config: Config, state: StateDirectory | None, wait_file: Path | None) -> None:
-    """Open the state, compose the resources, and serve until a signal comes."""
+def run(config: Config, store: SqliteStore, state: StateDirectory | None, wait_file: Path | None) -> None:
+    """Compose the resources, and serve until a signal comes."""
     clock = Clock()
-    store = SqliteStore(state.database if state is not None else ":memory:")
-    try:
-        keys: KeyStore = FileKeyStore(state.keys) if state is not None else MemoryKeyStore()
-        resources = bootstrap(config, store, keys, state.path if state is not None else None, clock.now())
-        store.commit()
-        asyncio.run(_serve(lambda: Process(resources, store, clock, _listeners(config)), state, wait_file))
-    finally:
-        store.close()
+    keys: KeyStore = FileKeyStore(state.keys) if state is not None else MemoryKeyStore()
+    resources = bootstrap(config, store, keys, state.path if state is not None else None, clock.now())
+    store.commit()
+    asyncio.run(_serve(lambda: Process(resources, store, clock, _listeners(config)), state, wait_file))
+
+
+def _configuration(path: Path | None, store: SqliteStore) -> Config:
+    """Read the configuration; a state that was made with one keeps to it, even when it is not named again."""
+    remembered = store.get(CONFIGURATION_TABLE, CONFIGURATION_KEY)
+    if path is None and remembered is None:
+        return default_config()
+    if path is None:
+        assert remembered is not None
+        path = Path(json.loads(remembered.value))
+        logger.info("configuration %s, as at the last start", path)
+        if not path.exists():
+            raise CommandFailed(
+                f"this state was made with {path}, which is gone: name a configuration with --config, or `hublet reset`"
+            )
+    config = load_config(path)
+    text = json.dumps(str(path.resolve()))
+    if remembered is None or remembered.value != text:
+        store.put(CONFIGURATION_TABLE, CONFIGURATION_KEY, text)
+    return config
 
 
 async def _serve(make: Callable[[], Process], state: StateDirectory | None, wait_file: Path | None) -> None:
