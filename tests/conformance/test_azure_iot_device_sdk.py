@@ -50,13 +50,13 @@ def assert_provisioned_and_heard(emulator: Any, answer: dict[str, Any], registra
 def test_sdk_provisions_by_x509_and_sends_telemetry(
     azure_ports_emulator: Any, sdk_python: Path, tmp_path: Path, websockets: bool
 ) -> None:
-    """The onboarding certificate of the development CA provisions, and serves at the hub (a registered CA)."""
+    """The onboarding certificate of the development CA provisions, and serves at the hub (by its thumbprint)."""
     registration_id = f"sdk-x509-{'ws' if websockets else 'tcp'}"
-    azure_ports_emulator.issue_onboarding(registration_id, tmp_path)
+    pair = azure_ports_emulator.issue_onboarding(registration_id, tmp_path)
     order = order_for(
         azure_ports_emulator, registration_id, websockets=websockets,
-        certificate_file=str(tmp_path / f"{registration_id}.chain.pem"),
-        key_file=str(tmp_path / f"{registration_id}.key.pem"),
+        certificate_file=str(pair.chain_file),
+        key_file=str(pair.key_file),
     )  # fmt: skip
     answer = run_sdk_device(sdk_python, order)
     assert_provisioned_and_heard(azure_ports_emulator, answer, registration_id)
