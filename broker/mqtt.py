@@ -14,6 +14,7 @@ from typing import Any, Final
 from amqtt.adapters import ReaderAdapter, WriterAdapter
 from amqtt.broker import Broker as AmqttBroker
 from amqtt.contexts import Action as AmqttAction
+from amqtt.contexts import ListenerConfig
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session as AmqttSession
@@ -228,13 +229,15 @@ class Broker(AmqttBroker):
         amqtt would look the session up first, evict its owner and only then ask the plugin (facts B and C).
         """
         assert isinstance(writer, _Writer)
-        connection = writer.connection
-        session = ConnectionSession(connection)
         try:
-            accepted = await self._authenticate(session, self.listeners_config[listener_name])
+            await self._decide(writer.connection, self.listeners_config[listener_name])
         except Exception:
-            connection.drop("internal error while authenticating")
+            writer.connection.drop("internal error at CONNECT")
             raise
+
+    async def _decide(self, connection: Connection, listener: ListenerConfig) -> None:
+        session = ConnectionSession(connection)
+        accepted = await self._authenticate(session, listener)
         outcome = session.outcome
         if not accepted or outcome is None or isinstance(outcome, Refusal):
             assert isinstance(outcome, Refusal)

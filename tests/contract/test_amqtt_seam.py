@@ -26,6 +26,7 @@ from amqtt.session import Session as AmqttSession
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from transitions import Machine
 
+from broker.connection import Connection
 from broker.gateway import ConnectReturnCode
 from broker.gateway import Publish as PublishAction
 from broker.mqtt import LISTENER, Broker, ConnectionHandler, ConnectionSession
@@ -696,6 +697,18 @@ class TestPlugins:
         assert "the stub fails in connect" in caplog.text
         assert await other.exchange(Pingreq()) == [Pingresp()]
         assert front.broker._adoptions == set()
+
+    async def test_error_in_accepting_drops_the_connection_and_its_session(
+        self, front: Front, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client = front.arrive()
+        client.send(connect_packet("dev1"), message("t", 1))
+        monkeypatch.setattr(Connection, "_receive", lambda connection, packet: 1 / 0)
+        await client.settle(CONNECT_TURNS)
+        assert client.transport.aborted
+        assert "CONNECT failed" in caplog.text
+        assert front.broker.connected == 0
+        assert len(front.gateway.named("disconnected")) == 1
 
     async def test_client_that_left_while_it_was_asked_about_leaves_no_session(self, front: Front) -> None:
         client = front.arrive()

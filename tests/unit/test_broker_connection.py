@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from broker.connection import MAX_BYTES_BEFORE_CONNACK, MAX_PACKET_BYTES, MAX_UNACKNOWLEDGED, Connection
-from broker.gateway import Action, Close, ConnectReturnCode, Gateway, Publish, Refusal, Session, Will
+from broker.gateway import Action, AnyGateway, Close, ConnectReturnCode, Publish, Refusal, Session, Will
 from broker.outbox import Outbox
 from broker.packets import (
     Connack,
@@ -61,7 +61,7 @@ class StubDoor:
         else:
             connection.accept(*outcome, 90.0)
 
-    def authenticate(self, connection: Connection) -> tuple[Session, Gateway] | Refusal:
+    def authenticate(self, connection: Connection) -> tuple[Session, AnyGateway] | Refusal:
         outcome = self.gateway.connect(connection.request(), self.now())
         return outcome if isinstance(outcome, Refusal) else (outcome, self.gateway)
 

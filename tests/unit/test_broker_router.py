@@ -1,6 +1,6 @@
 import pytest
 
-from broker.gateway import ConnectReturnCode, Gateway, Refusal
+from broker.gateway import AnyGateway, ConnectReturnCode, Refusal
 from broker.router import Router
 from tests.doubles.gateway import StubGateway
 
@@ -16,7 +16,7 @@ def hub() -> StubGateway:
 
 
 @pytest.fixture
-def router(dps: Gateway, hub: Gateway) -> Router:
+def router(dps: AnyGateway, hub: AnyGateway) -> Router:
     return Router({"0ne00000001": dps}, {"localhost": hub, "Hub1.Azure-Devices.net": hub, "::1": hub})
 
 
@@ -28,7 +28,7 @@ def router(dps: Gateway, hub: Gateway) -> Router:
         "0ne00000001",
     ],
 )
-def test_id_scope_in_any_case_leads_to_its_dps(router: Router, dps: Gateway, user_name: str) -> None:
+def test_id_scope_in_any_case_leads_to_its_dps(router: Router, dps: AnyGateway, user_name: str) -> None:
     assert router.find(user_name) is dps
 
 
@@ -44,11 +44,13 @@ def test_id_scope_in_any_case_leads_to_its_dps(router: Router, dps: Gateway, use
         "::1/dev1",
     ],
 )
-def test_host_name_or_alias_with_or_without_port_leads_to_its_hub(router: Router, hub: Gateway, user_name: str) -> None:
+def test_host_name_or_alias_with_or_without_port_leads_to_its_hub(
+    router: Router, hub: AnyGateway, user_name: str
+) -> None:
     assert router.find(user_name) is hub
 
 
-def test_host_name_goes_before_an_id_scope_of_the_same_text(dps: Gateway, hub: Gateway) -> None:
+def test_host_name_goes_before_an_id_scope_of_the_same_text(dps: AnyGateway, hub: AnyGateway) -> None:
     assert Router({"same": dps}, {"same": hub}).find("same/dev1") is hub
 
 
