@@ -34,7 +34,7 @@ def parse_attestation(document: JsonObject, *, group: bool) -> Attestation:
             return _parse_symmetric_key(optional_object(document, "symmetricKey") or {})
         case AttestationType.X509:
             return _parse_x509(require_object(document.get("x509"), "attestation.x509"), group=group)
-        case None:
+        case _:
             raise BadRequest("attestation.type is required")
 
 
@@ -48,8 +48,8 @@ def format_attestation(attestation: Attestation) -> JsonObject:
             return _x509("clientCertificates", _certificates(primary, secondary))
         case X509SigningCertificates(primary, secondary):
             return _x509("signingCertificates", _certificates(primary, secondary))
-        case X509CaReferences(primary, secondary):
-            return _x509("caReferences", {"primary": primary, "secondary": secondary})
+        case _:
+            return _x509("caReferences", {"primary": attestation.primary, "secondary": attestation.secondary})
 
 
 def _parse_symmetric_key(keys: JsonObject) -> SymmetricKeyAttestation:

@@ -106,17 +106,12 @@ def _groups_to_try(groups: EnrollmentGroups, issuer: x509.Name) -> Iterator[Enro
 
 
 def _anchors(ca_certificates: CaCertificates, attestation: Attestation) -> Iterator[EnrolledCertificate]:
-    match attestation:
-        case X509SigningCertificates(primary, secondary):
-            yield primary
-            if secondary is not None:
-                yield secondary
-        case X509CaReferences(first, second):
-            yield from _verified(ca_certificates, first)
-            if second is not None:
-                yield from _verified(ca_certificates, second)
-        case _:
-            return
+    if isinstance(attestation, X509SigningCertificates):
+        yield from filter(None, (attestation.primary, attestation.secondary))
+        return
+    assert isinstance(attestation, X509CaReferences), f"{type(attestation).__name__} names no certificate authority"
+    for name in filter(None, (attestation.primary, attestation.secondary)):
+        yield from _verified(ca_certificates, name)
 
 
 def _verified(ca_certificates: CaCertificates, name: str) -> Iterator[EnrolledCertificate]:

@@ -14,7 +14,6 @@ from dps.session import DpsSession
 from dps.topics import (
     RESPONSE_FILTER,
     Command,
-    GetOperationStatus,
     RegisterDevice,
     UnknownTopic,
     format_response_topic,
@@ -145,11 +144,9 @@ class DpsGateway:
         if session.attested is None or isinstance(command, RegisterDevice):
             session.attested = None
             session.attested = self._device_api.attest(session.credentials, now)
-        match command:
-            case RegisterDevice():
-                return self._device_api.register(session.attested, session.api_version, payload, now)
-            case GetOperationStatus(operation_id=operation_id):
-                return self._device_api.operation_status(session.device_id, operation_id, session.api_version, now)
+        if isinstance(command, RegisterDevice):
+            return self._device_api.register(session.attested, session.api_version, payload, now)
+        return self._device_api.operation_status(session.device_id, command.operation_id, session.api_version, now)
 
 
 def _refuse(reason: str) -> Refusal:

@@ -51,11 +51,9 @@ def parse_topic(topic: str) -> Command:
 
 def format_topic(command: Command) -> str:
     """Write the topic a device would publish to."""
-    match command:
-        case RegisterDevice(request_id):
-            return f"{REGISTER}$rid={request_id}"
-        case GetOperationStatus(request_id, operation_id):
-            return f"{GET_OPERATION_STATUS}$rid={request_id}&operationId={operation_id}"
+    if isinstance(command, RegisterDevice):
+        return f"{REGISTER}$rid={command.request_id}"
+    return f"{GET_OPERATION_STATUS}$rid={command.request_id}&operationId={command.operation_id}"
 
 
 def format_response_topic(status: int, request_id: str, retry_after_seconds: int | None = None) -> str:
