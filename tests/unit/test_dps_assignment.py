@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from broker.gateway import Refusal
 from certs.identifier import device_identifier
 from certs.keys import KeyType, generate_key
+from certs.peer import PeerChain
 from dps.allocation import AllocationPolicy
 from dps.attestation_mechanism import X509ClientCertificates
 from dps.enrollment import IndividualEnrollment, ReprovisionPolicy
 from emulator.store import SqliteStore
 from hub.identity import Authentication, AuthenticationType
-from hub.sas import derive_device_key
+from hub.sas import derive_device_key, format_sas_token
 from tests.doubles.dps_house import (
     DEVICE,
     GROUP_KEY,
@@ -312,3 +314,52 @@ def test_rsa_request_is_refused_when_strict(house: DpsHouse, strict: bool, statu
     house.restarted()
     answer = onboard(house, body=body_with_csr(DEVICE, generate_key(KeyType.RSA2048)))
     assert answer.body["status"] == status
+
+
+def hub_accepts(house: DpsHouse, answer: Answer, **credentials: Any) -> bool:
+    """Knock at the assigned hub with what the device has now."""
+    host_name, device_id = answer.state["assignedHub"], answer.state["deviceId"]
+    user_name = f"{host_name}/{device_id}/?api-version=2021-04-12"
+    request = house.request(client_id=device_id, user_name=user_name, **credentials)
+    return not isinstance(house.hubs[host_name].gateway.connect(request, NOW), Refusal)
+
+
+def hub_token(answer: Answer, key: str) -> bytes:
+    resource = f"{answer.state['assignedHub']}%2Fdevices%2F{answer.state['deviceId']}"
+    return format_sas_token(resource, key, 1795431600).encode()
+
+
+def test_hub_accepts_the_derived_key(house: DpsHouse) -> None:
+    house.add_key_group()
+    answer = onboard(house)
+    assert hub_accepts(house, answer, password=hub_token(answer, derive_device_key(GROUP_KEY, DEVICE)))
+    assert not hub_accepts(house, answer, password=hub_token(answer, GROUP_KEY))
+
+
+def test_hub_accepts_the_issued_certificate(house: DpsHouse) -> None:
+    house.add_key_group(credential_policy_name="default")
+    answer = onboard(house, body=body_with_csr())
+    issued = [base64.b64decode(text) for text in answer.state["issuedCertificateChain"]]
+    assert hub_accepts(house, answer, peer_chain=PeerChain(tuple(issued[:2])))
+    assert hub_accepts(house, answer, peer_chain=PeerChain((issued[0],)))
+    assert not hub_accepts(house, answer, password=hub_token(answer, derive_device_key(GROUP_KEY, DEVICE)))
+
+
+@pytest.mark.parametrize("is_group", [True, False])
+def test_hub_accepts_the_onboarding_certificate_without_csr(house: DpsHouse, is_group: bool) -> None:
+    chain = house.factory.chain(DEVICE)
+    assert chain.leaf is not None
+    if is_group:
+        house.add_x509_group()
+    else:
+        house.add_x509_device(chain.leaf)
+    answer = house.connect(peer_chain=chain).onboard()
+    assert hub_accepts(house, answer, peer_chain=chain)
+    assert not hub_accepts(house, answer, peer_chain=house.factory.chain(DEVICE))
+
+
+def test_hub_refuses_the_onboarding_certificate_once_one_is_issued(house: DpsHouse) -> None:
+    house.add_x509_group(credential_policy_name="default")
+    chain = house.factory.chain(DEVICE)
+    answer = house.connect(peer_chain=chain).onboard(body_with_csr())
+    assert not hub_accepts(house, answer, peer_chain=chain)

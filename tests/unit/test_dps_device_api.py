@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -408,6 +409,21 @@ def test_answered_operation_survives_a_restart(house: DpsHouse) -> None:
     house.restarted()
     final = x509_device(house).poll(accepted.body["operationId"])
     assert len(certificates(final)) == 3
+
+
+def test_answered_operation_is_in_the_file_when_the_process_dies(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with SqliteStore(path) as store:
+        house = DpsHouse(store)
+        house.add_x509_group(credential_policy_name="default")
+        chain = house.factory.chain(DEVICE)
+        operation_id = house.connect(peer_chain=chain).register(body_with_csr()).body["operationId"]
+        house.add_key_group("lost")
+    with SqliteStore(path) as store:
+        house.store = store
+        service = house.restarted()
+        assert len(certificates(house.connect(peer_chain=chain).poll(operation_id))) == 3
+        assert service.enrollments.groups.find("lost") is None
 
 
 def test_another_factory_is_refused(house: DpsHouse) -> None:
