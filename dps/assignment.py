@@ -97,6 +97,7 @@ class Assigner:
         linked = [host_name for host_name in allowed if host_name in self._hubs]
         if not linked:
             raise NoHubAvailable(f"none of the hubs {list(allowed)} is linked to DPS {self._settings.name}")
+        # A hub of another namespace would refuse what is issued here. Source: that none is chosen is assumed.
         if certified:
             linked = [name for name in linked if self._hubs[name].settings.namespace == self._settings.namespace]
         if not linked:

@@ -32,7 +32,8 @@ def attest_x509(enrollments: Enrollments, credentials: Credentials, now: datetim
         CaCertificateNotFound: no enrollment knows the leaf or a CA above it.
         InvalidCertificate: one does, but the chain is not valid now, or the leaf names another device.
 
-    Source: concepts-x509-attestation.md (documented).
+    Source: concepts-x509-attestation.md (documented); the text for each refusal, and that an individual leaf must be
+    valid now, are assumed.
     """
     chain, registration_id = credentials.peer_chain, credentials.registration_id
     individual = enrollments.individuals.find(registration_id)

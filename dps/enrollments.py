@@ -161,7 +161,10 @@ class EnrollmentGroups(EnrollmentTable[EnrollmentGroup]):
         return [self.get(name) for name in names]
 
     def _require_free(self, key: str, group: EnrollmentGroup) -> None:
-        """Keep a signing certificate in one group: which group a chain belongs to must not depend on chance."""
+        """Keep a signing certificate in one group: which group a chain belongs to must not depend on chance.
+
+        Source: assumed.
+        """
         record = self._store.get(self._index, key)
         if record and json.loads(record.value) != registration_key(group.name):
             raise EnrollmentConflict(
