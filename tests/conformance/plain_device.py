@@ -193,7 +193,11 @@ class PlainClient:
         """
         self._client.connect("localhost", self._port, keepalive=60)
         self._client.loop_start()
-        return self._connack.get(timeout=ANSWER_SECONDS)
+        code = self._connack.get(timeout=ANSWER_SECONDS)
+        if code != 0:
+            assert self.wait_closed(), f"CONNACK {code}, and the connection stays open"
+            self._client.loop_stop()
+        return code
 
     def connected(self) -> Self:
         """Connect where that has to work."""
@@ -223,6 +227,10 @@ class PlainClient:
     def answer(self) -> Answer:
         """The next message, which has to be an answer."""
         return Answer.of(*self.messages.get(timeout=ANSWER_SECONDS))
+
+    def subscribe_and_forget(self, topic_filter: str) -> None:
+        """Subscribe where no SUBACK is expected."""
+        self._client.subscribe(topic_filter, 1)
 
     @property
     def is_connected(self) -> bool:
