@@ -1,7 +1,7 @@
 """Which api-versions devices send, and what each switches on.
 
-Editing rules: a version that is not in `KNOWN_API_VERSIONS` is served by its date like its neighbours (assumed), because
-shipping and preview clients send at least six; the table is for readers and for the log.
+Editing rules: a version that is not in `KNOWN_API_VERSIONS` is served by its date like its neighbours (assumed),
+because shipping and preview clients send at least six; the table is for readers and for the log.
 """
 
 import re

@@ -42,8 +42,8 @@ def parse_register_request(
         BadRequest: the body has more than 98,304 bytes, or names another registration ID.
         DeserializationError: it is not UTF-8 JSON, a member has the wrong type, or the CSR is not base64 DER.
 
-    Source: azure-rest-api-specs DPS device/models.tsp (documented); empty bodies and null members as SDKs send them (sdk).
-    That a wrong registration ID, a payload that is no object and a body `null` are refused is assumed.
+    Source: azure-rest-api-specs DPS device/models.tsp (documented); empty bodies and null members as SDKs send
+    them (sdk). That a wrong registration ID, a payload that is no object and a body `null` are refused is assumed.
     """
     if len(body) > MAX_BODY_BYTES:
         raise BadRequest(f"the body has {len(body)} bytes; at most {MAX_BODY_BYTES} are allowed")

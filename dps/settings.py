@@ -17,7 +17,8 @@ class DpsSettings:
         namespace: the ADR namespace it is linked to; None issues no certificates.
         retry_after_seconds: when a device shall poll next.
         assigning_delay: how long a registration stays `assigning`; zero is done by the first poll.
-        operation_lifetime: how long an operation can be polled; longer than `assigning_delay`. The 15 minutes are assumed.
+        operation_lifetime: how long an operation can be polled; longer than `assigning_delay`. The default
+            is assumed.
         allocation_policy: for enrollments that name none.
         immediate_csr_errors: refuse a bad CSR at register instead of failing the operation.
         strict: what Azure documents instead of what its samples do (RSA keys, CSRs under old api-versions).

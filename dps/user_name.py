@@ -31,7 +31,8 @@ def parse_user_name(text: str) -> UserName:
     Raises:
         UserNameError: another form, a bad registration ID, or no api-version.
 
-    Source: iot-mqtt-connect-to-iot-dps.md (documented); what is tolerated, and that the scope's case counts, is assumed.
+    Source: iot-mqtt-connect-to-iot-dps.md (documented); what is tolerated, and that the scope's case
+    counts, is assumed.
     """
     parts = text.split("/", 3)
     if len(parts) != 4 or parts[1] != "registrations" or not parts[0]:
