@@ -464,6 +464,7 @@ async def connect_tls(
     trust: ServerTrust,
     certificate_chain: Sequence[x509.Certificate] = (),
     key: PrivateKey | None = None,
+    address: str | None = None,
 ) -> TlsTransport:
     """Open a TLS connection to a server and hand it to `above()` once the server is trusted.
 
@@ -475,6 +476,7 @@ async def connect_tls(
         trust: judges the server's certificate.
         certificate_chain: the client's certificate, leaf first, or nothing.
         key: the leaf's private key.
+        address: an IP address of the host's, when it is known already; None resolves the name.
 
     Raises:
         OSError: no TCP connection.
@@ -485,7 +487,7 @@ async def connect_tls(
     done: asyncio.Future[str] = loop.create_future()
     tls = _client_connection(host, context, certificate_chain, key)
     transport = TlsTransport(tls, above, _checked(host, trust, done))
-    await loop.create_connection(lambda: transport, host, port)
+    await loop.create_connection(lambda: transport, address or host, port)
     try:
         await done
     except BaseException:

@@ -26,6 +26,8 @@ class Dialer:
     def __init__(self, trust_anchors: tuple[x509.Certificate, ...]) -> None:
         self._trust = ServerTrust(trust_anchors)
         self._contexts: dict[tuple[x509.Certificate, ...], SSL.Context] = {}
+        # Where a host answered last: asking the resolver for every device costs more than the connection's TCP part.
+        self._addresses: dict[str, str] = {}
 
     async def open(
         self, host: str, port: int, protocol: asyncio.Protocol, certificate: ClientCertificate | None, seconds: float
@@ -40,7 +42,7 @@ class Dialer:
         presented = certificate.presented if certificate is not None else ()
         try:
             async with asyncio.timeout(seconds):
-                return await connect_tls(
+                transport = await connect_tls(
                     host,
                     port,
                     lambda: protocol,
@@ -48,13 +50,22 @@ class Dialer:
                     trust=self._trust,
                     certificate_chain=presented[:1],
                     key=certificate.key if certificate is not None else None,
+                    address=self._addresses.get(host),
                 )
         except UntrustedCertificate as error:
             raise ServerNotTrusted(str(error)) from error
         except TimeoutError:
             raise RequestTimeout(f"{host}:{port}: no TLS connection within {seconds:g} s") from None
         except OSError as error:
+            self._addresses.pop(host, None)
             raise ServerUnreachable(f"{host}:{port}: {error}") from error
+        self._remember(host, transport)
+        return transport
+
+    def _remember(self, host: str, transport: TlsTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        if peer:
+            self._addresses[host] = peer[0]
 
     def _context(self, intermediates: tuple[x509.Certificate, ...]) -> SSL.Context:
         context = self._contexts.get(intermediates)
