@@ -220,9 +220,9 @@ class PlainClient:
         sent.wait_for_publish(ANSWER_SECONDS)
         assert sent.is_published(), f"no PUBACK for {topic}"
 
-    def publish_and_forget(self, topic: str, body: bytes = b"", qos: int = 1) -> None:
+    def publish_and_forget(self, topic: str, body: bytes = b"", qos: int = 1) -> paho.MQTTMessageInfo:
         """Publish what is not expected to be acknowledged."""
-        self._client.publish(topic, body, qos)
+        return self._client.publish(topic, body, qos)
 
     def answer(self) -> Answer:
         """The next message, which has to be an answer."""
