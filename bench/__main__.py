@@ -1,6 +1,7 @@
 """`python -m bench`: measure every budget of the design and print the table."""
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -50,21 +51,22 @@ def _arguments() -> argparse.Namespace:
 def measure(lab: Lab, arguments: argparse.Namespace) -> tuple[list[Row], list[Flatness]]:
     """Measure every row, and how flat the costs are."""
     with lab.hublet() as hublet:
-        onboarding = onboarding_row(lab, hublet)
-        simulator = simulator_row(lab, hublet)
-        with lab.mosquitto(read_fleet(lab.hub_fleet)[0].root) as mosquitto:
-            rows = [
-                connect_row(lab, hublet, mosquitto, "1.3"),
-                connect_row(lab, hublet, mosquitto, "1.2"),
-                message_row(lab, hublet, mosquitto),
-                onboarding,
-            ]
-        flatness = measure_flatness(lab, hublet, FEW_CONNECTED, arguments.connected)
-    rows.append(memory_row(lab, arguments.connected))
-    device_id = read_fleet(lab.hub_fleet)[0].device_id
-    multiply_device(lab.installation.database, device_id, arguments.devices)
-    rows.append(start_row(lab, arguments.devices))
-    return [*rows, simulator], flatness
+        onboarding = onboarding_row(_say(lab, "onboarding"), hublet)
+        simulator = simulator_row(_say(lab, "simulator"), hublet)
+    with lab.mosquitto(read_fleet(lab.hub_fleet)[0].root) as mosquitto:
+        rows = [connect_row(_say(lab, f"connects, TLS {tls}"), mosquitto, tls) for tls in ("1.3", "1.2")]
+        with lab.hublet() as hublet:
+            rows.append(message_row(_say(lab, "messages"), hublet, mosquitto))
+            flatness = measure_flatness(_say(lab, "flatness"), hublet, FEW_CONNECTED, arguments.connected)
+    memory = memory_row(_say(lab, "memory"), arguments.connected)
+    multiply_device(lab.installation.database, read_fleet(lab.hub_fleet)[0].device_id, arguments.devices)
+    start = start_row(_say(lab, "start"), arguments.devices)
+    return [*rows, onboarding, memory, start, simulator], flatness
+
+
+def _say(lab: Lab, what: str) -> Lab:
+    print(f"measuring: {what}", file=sys.stderr, flush=True)
+    return lab
 
 
 if __name__ == "__main__":

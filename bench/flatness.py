@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bench.lab import Lab, Measured, Slice
 from bench.spread import Spread
 
+ROUNDS = 3
 CONNECTS = 400
 MESSAGES = 40_000
 # Who comes and goes and sends, beside those that are connected and silent.
@@ -23,7 +24,7 @@ class Flatness:
 def measure_flatness(lab: Lab, hublet: Measured, few: int, many: int) -> list[Flatness]:
     """Measure with few and with many silent connections, in turn."""
     costs: dict[int, tuple[list[float], list[float]]] = {few: ([], []), many: ([], [])}
-    for _ in range(lab.rounds):
+    for _ in range(ROUNDS):
         for connected, (connects, messages) in costs.items():
             lab.open_idle(hublet, Slice(ACTIVE.devices, connected))
             connects.append(lab.connect_cost(hublet, ACTIVE, tls="1.3", connects=CONNECTS))
