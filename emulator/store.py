@@ -66,6 +66,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path | str) -> None:
+        self._path = path
         self._pending: list[tuple[int, str, bytes]] = []
         self._tails: dict[str, Tail] = {}
         self._failure: str | None = None
@@ -203,7 +204,7 @@ class SqliteStore:
         try:
             return self._database.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
-            raise StoreError(f"the state could not be read: {error}") from error
+            raise StoreError(f"the state {self._path} could not be read: {error}") from error
 
     def _write(self, sql: str, parameters: tuple[object, ...]) -> Rows:
         if self._failure is not None:
@@ -235,7 +236,8 @@ class SqliteStore:
             self._database.rollback()
         self._pending.clear()
         self._tails.clear()
-        self._failure = f"the state could not be written, everything since the last commit is undone: {error}"
+        undone = "everything since the last commit is undone"
+        self._failure = f"the state {self._path} could not be written, {undone}: {error}"
         logger.error("%s", self._failure)
         return StoreError(self._failure)
 
@@ -272,7 +274,8 @@ def _claim(path: Path) -> LockFile:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = LockFile(path.with_name(path.name + ".lock"))
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+        # SQLite would open a file that it may not write, and fail at the first commit.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise StoreError(f"the state {path} cannot be opened: {error.strerror}") from error
     return lock

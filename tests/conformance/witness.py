@@ -91,7 +91,8 @@ class Witness:
     async def _poll(self, client: MqttClient, inbox: Inbox, operation: str) -> Answer:
         topic = f"$dps/registrations/GET/iotdps-get-operationstatus/?$rid=2&operationId={operation}"
         answer = await _ask(client, inbox, topic, b"")
-        assert (answer.status, answer.body["status"]) == (200, "assigned"), answer
+        assert answer.status == 200, answer
+        assert answer.body["status"] == "assigned", answer
         return answer
 
     def _dps(self) -> "_Connection":
