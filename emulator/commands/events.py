@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +24,8 @@ def events(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show device-to-cloud events, oldest first."""
-    with complain(), open_view(state_dir) as view:
+    # Ctrl-C is how one stops following, wherever it comes.
+    with complain(), suppress(KeyboardInterrupt), open_view(state_dir) as view:
         console = Console(highlight=False, soft_wrap=True)
         positions: Mapping[str, int] = {}
         while True:
@@ -38,14 +40,7 @@ def events(
             if drained and not follow:
                 return
             if drained:
-                _pause()
-
-
-def _pause() -> None:
-    try:
-        time.sleep(FOLLOW_SECONDS)
-    except KeyboardInterrupt:
-        raise typer.Exit from None
+                time.sleep(FOLLOW_SECONDS)
 
 
 def _line(event: Mapping[str, Any]) -> Text:
