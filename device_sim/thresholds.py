@@ -1,8 +1,8 @@
 """What a run has to come to: `p99.registration < 8 s`, `errors == 0`, `rate.onboarded >= 50 /s`, as types.
 
 A threshold is a subject, a relation and a limit. Subjects: `p50`, `p99.9`, `min`, `mean` or `max` of a latency;
-`rate` of something counted, over the run; a count by its own name. Limits of latencies take `s`, `ms` or `min`,
-limits of rates `/s` or `/min`; without a unit they are seconds, and per second.
+`rate` of something that is counted; a count by its own name. Limits of latencies take `s`, `ms` or `min`, limits of
+rates `/s` or `/min`; without a unit they are seconds, and per second.
 """
 
 import difflib
@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Protocol
+from typing import Final
 
 from device_sim.phases import Phase
+from device_sim.summary import ONBOARDING, RATE_NAMES, REGISTRATION, Snapshot, Verdict
 
-TOTALS = ("registration", "onboarding")
-"""Latencies that count from the moment a device meant to begin; the others are those of a phase."""
-COUNTS = ("devices", "onboarded", "connected", "finished", "failed", "errors", "reconnects", "renewals", "messages")
+MESSAGES: Final = ("telemetry", "twin", "method", "c2d")
+STATES: Final = ("connected", "finished", "failed")
+DEVICES: Final = "devices"
+ERRORS: Final = "errors"
+RECONNECTS: Final = "reconnects"
 
 
 class ThresholdError(ValueError):
@@ -34,44 +37,59 @@ class Statistic(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """A quantile (0 to 1) or a statistic of a latency, in seconds."""
+class LatencyOf:
+    """A quantile (0 to 1) or a statistic of a total, a phase or a kind of message, in seconds."""
 
     name: str
     statistic: float | Statistic
 
+    def observe(self, snapshot: Snapshot) -> float | None:
+        """Give what was measured, None if nothing was."""
+        latency = snapshot.latency(self.name)
+        if latency is None:
+            return None
+        match self.statistic:
+            case Statistic.MIN:
+                return latency.minimum
+            case Statistic.MEAN:
+                return latency.mean
+            case Statistic.MAX:
+                return latency.maximum
+        return latency.quantile(self.statistic)
+
 
 @dataclass(frozen=True, slots=True)
 class RateOf:
-    """How many there were a second, over the whole run."""
+    """How many there were a second, over the stretch in which it was going on."""
 
     name: str
+
+    def observe(self, snapshot: Snapshot) -> float | None:
+        """Give what was measured, None if nothing was."""
+        return snapshot.rate(self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class CountOf:
-    """How many there were."""
+    """How many there were: errors, devices, devices in a state now, or times that something happened."""
 
     name: str
 
+    def observe(self, snapshot: Snapshot) -> float:
+        """Give the number, 0 if it never happened."""
+        if self.name == ERRORS:
+            return snapshot.error_count
+        if self.name == DEVICES:
+            return sum(snapshot.states.values())
+        if self.name == RECONNECTS:
+            return snapshot.reconnects
+        if self.name in STATES:
+            return snapshot.states.get(self.name, 0)
+        measured = snapshot.measured(RATE_NAMES.get(self.name, self.name))
+        return measured.times if measured is not None else 0
 
-Subject = Latency | RateOf | CountOf
 
-
-class Measurements(Protocol):
-    """What thresholds are compared with; None where nothing was measured."""
-
-    def latency(self, name: str, statistic: float | Statistic) -> float | None:
-        """Give a quantile (0 to 1) or statistic of a phase or total, in seconds."""
-        ...
-
-    def rate(self, name: str) -> float | None:
-        """Give how many there were a second."""
-        ...
-
-    def count(self, name: str) -> float | None:
-        """Give how many there were."""
-        ...
+Subject = LatencyOf | RateOf | CountOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,34 +104,14 @@ class Threshold:
     def __str__(self) -> str:
         return self.text
 
-    def check(self, measurements: Measurements) -> "Verdict":
-        """Compare; what was not measured does not meet any threshold."""
-        measured = _measure(self.subject, measurements)
-        return Verdict(self, measured, measured is not None and _RELATIONS[self.relation](measured, self.limit))
+    def holds(self, snapshot: Snapshot) -> bool:
+        """Tell whether it is so; of what was not measured nothing holds."""
+        observed = self.subject.observe(snapshot)
+        return observed is not None and _RELATIONS[self.relation](observed, self.limit)
 
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How a run did by one threshold."""
-
-    threshold: Threshold
-    measured: float | None
-    is_met: bool
-
-    def __str__(self) -> str:
-        return f"{self.threshold} ({self.shown})"
-
-    @property
-    def shown(self) -> str:
-        """What was measured, in the threshold's unit."""
-        if self.measured is None:
-            return "not measured"
-        match self.threshold.subject:
-            case Latency():
-                return f"{self.measured:.3g} s" if self.measured >= 1 else f"{self.measured * 1000:.3g} ms"
-            case RateOf():
-                return f"{self.measured:.3g} /s"
-        return f"{self.measured:g}"
+    def check(self, snapshot: Snapshot) -> Verdict:
+        """Compare, and say what was observed."""
+        return Verdict(self.text, _shown(self.subject, self.subject.observe(snapshot)), self.holds(snapshot))
 
 
 _RELATIONS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
@@ -123,15 +121,25 @@ _SECONDS: Mapping[str, float] = MappingProxyType({"": 1, "s": 1, "ms": 0.001, "m
 _PER_SECOND: Mapping[str, float] = MappingProxyType({"": 1, "/s": 1, "/min": 1 / 60})
 _NO_UNIT: Mapping[str, float] = MappingProxyType({"": 1})
 _FORM = re.compile(
-    r"\s*(?P<subject>[A-Za-z0-9_.]+)\s*(?P<relation><=|>=|==|!=|<|>)\s*(?P<limit>\d+(?:\.\d+)?)\s*(?P<unit>/?[a-z]*)\s*",
+    r"\s*(?P<subject>[A-Za-z0-9_.]+)\s*(?P<relation><=|>=|==|!=|<|>)\s*(?P<limit>\d{1,12}(?:\.\d{1,12})?)\s*(?P<unit>/?[a-z]*)\s*",
     re.ASCII,
 )
-_QUANTILE = re.compile(r"p(?P<percent>\d{1,2}(?:\.\d{1,3})?)\.(?P<name>.+)", re.ASCII)
+_QUANTILE = re.compile(r"p(?P<percent>\d{1,2}(?:\.\d{1,3})?)\.(?P<name>[a-z].*)", re.ASCII)
 
 
 def latency_names() -> tuple[str, ...]:
-    """Name everything whose latency can be compared: the totals, and the phases in their order."""
-    return tuple(dict.fromkeys((*TOTALS, *(phase.name.lower() for phase in Phase))))
+    """Name everything that has a latency: the totals, the phases in their order, and messages."""
+    return tuple(dict.fromkeys((REGISTRATION, ONBOARDING, *(phase.name.lower() for phase in Phase), *MESSAGES)))
+
+
+def rate_names() -> tuple[str, ...]:
+    """Name everything that has a rate."""
+    return tuple(dict.fromkeys((*RATE_NAMES, *MESSAGES)))
+
+
+def count_names() -> tuple[str, ...]:
+    """Name everything that is counted."""
+    return (ERRORS, DEVICES, RECONNECTS, *STATES, *rate_names())
 
 
 def parse_threshold(text: str) -> Threshold:
@@ -151,21 +159,21 @@ def parse_threshold(text: str) -> Threshold:
     return Threshold(text.strip(), subject, match["relation"], float(match["limit"]) * units[match["unit"]])
 
 
-def check_thresholds(thresholds: Iterable[Threshold], measurements: Measurements) -> tuple[Verdict, ...]:
+def check_thresholds(thresholds: Iterable[Threshold], snapshot: Snapshot) -> tuple[Verdict, ...]:
     """Compare a run with each threshold."""
-    return tuple(threshold.check(measurements) for threshold in thresholds)
+    return tuple(threshold.check(snapshot) for threshold in thresholds)
 
 
 def _subject(text: str) -> Subject:
     quantile = _QUANTILE.fullmatch(text)
     if quantile is not None:
-        return Latency(_known(quantile["name"], latency_names()), float(quantile["percent"]) / 100)
+        return LatencyOf(_known(quantile["name"], latency_names()), round(float(quantile["percent"]) / 100, 5))
     kind, dot, name = text.partition(".")
     if dot and kind in tuple(Statistic):
-        return Latency(_known(name, latency_names()), Statistic(kind))
+        return LatencyOf(_known(name, latency_names()), Statistic(kind))
     if dot and kind == "rate":
-        return RateOf(_known(name, COUNTS))
-    return CountOf(_known(text, COUNTS))
+        return RateOf(_known(name, rate_names()))
+    return CountOf(_known(text, count_names()))
 
 
 def _known(name: str, names: Sequence[str]) -> str:
@@ -178,17 +186,21 @@ def _known(name: str, names: Sequence[str]) -> str:
 
 def _units(subject: Subject) -> Mapping[str, float]:
     match subject:
-        case Latency():
+        case LatencyOf():
             return _SECONDS
         case RateOf():
             return _PER_SECOND
     return _NO_UNIT
 
 
-def _measure(subject: Subject, measurements: Measurements) -> float | None:
+def _shown(subject: Subject, observed: float | None) -> str:
+    if observed is None:
+        return "not measured"
     match subject:
-        case Latency(name, statistic):
-            return measurements.latency(name, statistic)
-        case RateOf(name):
-            return measurements.rate(name)
-    return measurements.count(subject.name)
+        case LatencyOf() if observed < 1:
+            return f"{observed * 1000:.3g} ms"
+        case LatencyOf():
+            return f"{observed:.3g} s"
+        case RateOf():
+            return f"{observed:.3g} /s"
+    return f"{observed:g}"

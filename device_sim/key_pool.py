@@ -1,0 +1,137 @@
+"""Private keys made in advance and kept in a file, so that making them is not what a run measures.
+
+The file has mode 0600 and is text: a first line that says what it is, then one line for each key, base64 of DER
+PKCS#8. They are keys of simulated devices: a pool may be used again and again.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
+
+from certs.keyfile import write_private
+from certs.keys import KeyType, PrivateKey, generate_key, key_type_of
+from device_sim.processes import chunks, work_through
+
+HEADER = "hublet key pool 1: "
+
+# Measured on a machine of 2026, in order to decide how to divide the work; a factor of three off does no harm.
+SECONDS_PER_KEY: Mapping[KeyType, float] = MappingProxyType(
+    {
+        KeyType.P256: 20e-6,
+        KeyType.P384: 200e-6,
+        KeyType.P521: 500e-6,
+        KeyType.RSA2048: 40e-3,
+        KeyType.RSA3072: 150e-3,
+        KeyType.RSA4096: 500e-3,
+    }
+)
+
+
+class KeyPoolError(Exception):
+    """A file that is no key pool, or not the one that is needed."""
+
+
+class KeyPool:
+    """Keys by number, of one type; a number beyond those in stock gets a key that is made on the spot."""
+
+    def __init__(self, key_type: KeyType, keys: Sequence[PrivateKey] = ()) -> None:
+        self.key_type = key_type
+        self.generated = 0
+        self._keys = keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def key(self, number: int) -> PrivateKey:
+        """Give the key of a number, counted from 0; `generated` counts those that had to be made."""
+        if number < len(self._keys):
+            return self._keys[number]
+        self.generated += 1
+        return generate_key(self.key_type)
+
+
+def generate_keys(
+    key_type: KeyType, count: int, progress: Callable[[int], None] = lambda _made: None
+) -> Iterator[bytes]:
+    """Make keys as DER, on every core when that is worth it; `progress` hears how many were made in all."""
+    each = SECONDS_PER_KEY[key_type]
+    tasks = [(key_type, len(chunk)) for chunk in chunks(count, each)]
+    made = 0
+    for keys in work_through(_generate, tasks, count * each):
+        made += len(keys)
+        progress(made)
+        yield from keys
+
+
+def write_key_pool(path: Path, key_type: KeyType, keys: Iterable[bytes]) -> None:
+    """Write a pool atomically, readable by its owner only; the keys are DER.
+
+    Raises:
+        OSError: it could not be written; what was there before is untouched.
+    """
+    lines = [f"{HEADER}{key_type.value}".encode(), *(base64.b64encode(key) for key in keys)]
+    write_private(path, b"\n".join(lines) + b"\n")
+
+
+def read_key_pool(path: Path, limit: int | None = None) -> KeyPool:
+    """Read a pool, or no more than so many of its keys.
+
+    Raises:
+        OSError: it cannot be read.
+        KeyPoolError: it is none, or a line is no key of its type; the message never repeats a line.
+    """
+    key_type, lines = _read_lines(path)
+    keys = []
+    for number, line in enumerate(lines[:limit], start=2):
+        key = _parse_key(line)
+        if key is None or key_type_of(key) is not key_type:
+            raise KeyPoolError(f"{path}, line {number}: not a {key_type.value} key in base64")
+        keys.append(key)
+    return KeyPool(key_type, keys)
+
+
+def format_key(key: PrivateKey) -> bytes:
+    """Write a key as DER PKCS#8, unencrypted."""
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def parse_key(der: bytes) -> PrivateKey:
+    """Read what `format_key` wrote; an RSA key is taken as it is, checking its primes costs as much as making them.
+
+    Raises:
+        ValueError: it is no EC or RSA key.
+    """
+    key = load_der_private_key(der, password=None, unsafe_skip_rsa_key_validation=True)
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ValueError(f"a {type(key).__name__} is neither an EC nor an RSA key")  # noqa: TRY004 - the text's fault
+    return key
+
+
+def _generate(task: tuple[KeyType, int]) -> list[bytes]:
+    key_type, count = task
+    return [format_key(generate_key(key_type)) for _ in range(count)]
+
+
+def _read_lines(path: Path) -> tuple[KeyType, list[str]]:
+    refusal = KeyPoolError(f"{path} is no key pool: make one with `hublet fleet keys`")
+    try:
+        header, *lines = path.read_text(encoding="ascii").splitlines()
+    except ValueError:
+        raise refusal from None
+    key_type = next((each for each in KeyType if header == f"{HEADER}{each.value}"), None)
+    if key_type is None:
+        raise refusal
+    return key_type, lines
+
+
+def _parse_key(line: str) -> PrivateKey | None:
+    try:
+        return parse_key(base64.b64decode(line, validate=True))
+    except (binascii.Error, ValueError, TypeError, UnsupportedAlgorithm):
+        return None
