@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
-from device_sim.latency import Latency, bucket_of
+from device_sim.histogram import Histogram, bucket_of
 from device_sim.phases import Phase
 from device_sim.summary import ErrorCount, Measured, Snapshot, Summary, this_machine
 from device_sim.timeline import Timeline, coarse
@@ -35,7 +35,7 @@ def name_of(phase: Phase) -> str:
 class Series:
     """One thing that is measured again and again; its rate is that of the stretch in which it was going on."""
 
-    __slots__ = ("_latency", "counts", "first", "key", "label", "last", "times")
+    __slots__ = ("_histogram", "_times_then", "counts", "first", "key", "label", "last", "times")
 
     def __init__(self, key: str, label: str) -> None:
         self.key = key
@@ -44,7 +44,8 @@ class Series:
         self.times = 0
         self.first = 0.0
         self.last = 0.0
-        self._latency = Latency()
+        self._histogram = Histogram()
+        self._times_then = 0
 
     def happened(self, began: float, ended: float) -> None:
         """Count once; `began` and `ended` are seconds since the start of the run."""
@@ -59,9 +60,10 @@ class Series:
 
     def measured(self) -> Measured:
         """Give what was measured so far; an unchanged series gives the very value it gave before."""
-        if sum(self.counts.values()) != self._latency.count:
-            self._latency = Latency(dict(self.counts))
-        return Measured(self.label, self._latency, self.times, max(self.first, 0.0), self.last)
+        if self.times != self._times_then:
+            self._histogram = Histogram(dict(self.counts))
+            self._times_then = self.times
+        return Measured(self.label, self._histogram, self.times, max(self.first, 0.0), self.last)
 
 
 class Recorder:
@@ -82,6 +84,7 @@ class Recorder:
         self._began = clock()
         self._started_at = now()
         self._states: dict[str, int] = {state.value: 0 for state in DeviceState}
+        self._reconnects = 0
         self._phases: dict[Phase, Series] = {phase: Series(f"phase.{name_of(phase)}", phase.value) for phase in Phase}
         self._totals: dict[str, Series] = {}
         self._messages: dict[str, Series] = {}
@@ -90,11 +93,13 @@ class Recorder:
 
     def moved(self, before: DeviceState | None, after: DeviceState) -> None:
         """Take note that a device is in another state; `before` is None for a device that is new."""
-        # The moment that ends now keeps the states as they were.
+        # First, so that a moment that is over keeps the states as they were.
         self._timeline.at(self._clock() - self._began)
         if before is not None:
             self._states[before] -= 1
         self._states[after] += 1
+        if after is DeviceState.RECONNECTING and before is not after:
+            self._reconnects += 1
 
     def phase(self, phase: Phase, seconds: float) -> None:
         """Take note that a device went through a step, and how long the step itself took."""
@@ -142,6 +147,7 @@ class Recorder:
         return Snapshot(
             elapsed_seconds=self._clock() - self._began,
             states=dict(self._states),
+            reconnects=self._reconnects,
             phases={name_of(phase): series.measured() for phase, series in self._phases.items() if series.times},
             totals={name: series.measured() for name, series in self._totals.items()},
             messages={kind: series.measured() for kind, series in self._messages.items()},

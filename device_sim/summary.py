@@ -1,6 +1,6 @@
 """What a fleet's run came to, as a value: for thresholds, the terminal, the report, and other machines.
 
-`summary_json` writes and reads it; `merged_summary` makes one of those of several workers.
+`summary_json` writes and reads it; `summary_merge` makes one of those of several workers.
 """
 
 import os
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from device_sim.latency import Latency
+from device_sim.histogram import Histogram
 from device_sim.timeline import Moment
 
 ONBOARDING: Final = "onboarding"
@@ -25,11 +25,11 @@ RATE_NAMES: Final[Mapping[str, str]] = {"onboarded": ONBOARDING, "registered": R
 class Measured:
     """One thing that was measured `times` times, from `first` to `last` (seconds after the run began).
 
-    `label` is how it is called in front of people. `latency` is empty for messages that nobody answers.
+    `label` is how it is called in front of people. `histogram` is empty for messages that nobody answers.
     """
 
     label: str
-    latency: Latency
+    histogram: Histogram
     times: int
     first: float
     last: float
@@ -56,6 +56,7 @@ class Snapshot:
 
     elapsed_seconds: float = 0.0
     states: Mapping[str, int] = field(default_factory=dict)
+    reconnects: int = 0
     phases: Mapping[str, Measured] = field(default_factory=dict)
     totals: Mapping[str, Measured] = field(default_factory=dict)
     messages: Mapping[str, Measured] = field(default_factory=dict)
@@ -70,10 +71,10 @@ class Snapshot:
         """Find what was measured by its name: a total first, then a phase, then a kind of message."""
         return self.totals.get(name) or self.phases.get(name) or self.messages.get(name)
 
-    def latency(self, name: str) -> Latency | None:
+    def latency(self, name: str) -> Histogram | None:
         """Give the latencies of a total, phase or kind of message; None when none was measured."""
         measured = self.measured(name)
-        return measured.latency if measured is not None and measured.latency.count else None
+        return measured.histogram if measured is not None and measured.histogram.count else None
 
     def rate(self, name: str) -> float | None:
         """Give how many a second: `onboarded`, `registered`, `renewed`, or the name of anything measured.
@@ -105,24 +106,6 @@ class Summary:
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
-
-    @property
-    def error_count(self) -> int:
-        """How many failures of all kinds."""
-        return self.snapshot.error_count
-
-    def latency(self, name: str) -> Latency | None:
-        """See `Snapshot.latency`."""
-        return self.snapshot.latency(name)
-
-    def rate(self, name: str) -> float | None:
-        """See `Snapshot.rate`."""
-        return self.snapshot.rate(name)
-
-    def times(self, name: str) -> int:
-        """Tell how often something was measured; 0 when never."""
-        measured = self.snapshot.measured(name)
-        return measured.times if measured is not None else 0
 
 
 def this_machine() -> Mapping[str, str]:

@@ -1,10 +1,12 @@
 """What a fleet did second by second, in at most so many moments: a long run gets wider ones."""
 
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, TypeVar
 
-from device_sim.latency import Latency
+from device_sim.histogram import Histogram
 
 Key = TypeVar("Key", int, str)
 
@@ -29,19 +31,20 @@ class Moment:
     """
 
     start: float
-    latencies: Mapping[str, Latency] = field(default_factory=dict)
+    latencies: Mapping[str, Histogram] = field(default_factory=dict)
     messages: Mapping[str, int] = field(default_factory=dict)
     errors: Mapping[str, int] = field(default_factory=dict)
     states: Mapping[str, int] = field(default_factory=dict)
 
 
 class OpenMoment:
-    """The stretch of time that is being counted."""
+    """The stretch of time that is being counted; `packed` are its latencies once it is over."""
 
-    __slots__ = ("errors", "latencies", "messages", "states")
+    __slots__ = ("errors", "latencies", "messages", "packed", "states")
 
     def __init__(self) -> None:
         self.latencies: dict[str, dict[int, int]] = {}
+        self.packed: dict[str, array[int]] = {}
         self.messages: dict[str, int] = {}
         self.errors: dict[str, int] = {}
         self.states: dict[str, int] = {}
@@ -53,18 +56,30 @@ class OpenMoment:
             counts = self.latencies[name] = {}
         counts[bucket] = counts.get(bucket, 0) + 1
 
+    def pack(self) -> None:
+        """Keep the latencies in a tenth of the space: bucket, count, bucket, count, …"""
+        self.packed = {name: array("I", chain(*counts.items())) for name, counts in self.latencies.items()}
+        self.latencies = {}
+
     def absorb(self, later: "OpenMoment") -> None:
-        """Take in the stretch that comes after this one."""
-        for name, counts in later.latencies.items():
-            _add(self.latencies.setdefault(name, {}), counts)
+        """Take in the stretch that comes after this one; both are packed."""
+        latencies = self.unpacked()
+        for name, counts in later.unpacked().items():
+            _add(latencies.setdefault(name, {}), counts)
+        self.latencies = latencies
+        self.pack()
         _add(self.messages, later.messages)
         _add(self.errors, later.errors)
         self.states = later.states
 
     def frozen(self, start: float) -> Moment:
         """Give what was counted so far."""
-        latencies = {name: _latency(counts) for name, counts in self.latencies.items()}
+        latencies = {name: _histogram(counts) for name, counts in (self.latencies or self.unpacked()).items()}
         return Moment(start, latencies, dict(self.messages), dict(self.errors), dict(self.states))
+
+    def unpacked(self) -> dict[str, dict[int, int]]:
+        """Give the latencies as they were before `pack`."""
+        return {name: dict(zip(each[::2], each[1::2], strict=True)) for name, each in self.packed.items()}
 
 
 class Timeline:
@@ -99,6 +114,7 @@ class Timeline:
         """Close the open moment, and those that nothing happened in since."""
         while elapsed >= self._open_until:
             self._open.states = dict(self._states)
+            self._open.pack()
             self._closed.append(self._open)
             self._open = OpenMoment()
             if len(self._closed) >= self._most:
@@ -118,6 +134,6 @@ def _add(counts: dict[Key, int], more: Mapping[Key, int]) -> None:
         counts[key] = counts.get(key, 0) + count
 
 
-def _latency(counts: Mapping[int, int]) -> Latency:
+def _histogram(counts: Mapping[int, int]) -> Histogram:
     """Give a coarse bucket's count to the bucket in its middle."""
-    return Latency({(bucket << _COARSE_BITS) + _COARSE_HALF: count for bucket, count in counts.items()})
+    return Histogram({(bucket << _COARSE_BITS) + _COARSE_HALF: count for bucket, count in counts.items()})

@@ -1,4 +1,8 @@
-"""Latencies counted in the buckets of an HDR histogram: 1 µs to 1 h, three significant digits."""
+"""Durations counted in the buckets of an HDR histogram: 1 µs to 1 h, three significant digits.
+
+Counting is ours (an addition in a dict, where hdrh's own takes two microseconds); its buckets and its encoding are
+those of every HdrHistogram library.
+"""
 
 import math
 from binascii import Error as Base64Error
@@ -48,7 +52,7 @@ HIGHEST_BUCKET: Final = bucket_of_microseconds(HIGHEST_MICROSECONDS)
 
 
 @dataclass(frozen=True)
-class Latency:
+class Histogram:
     """How long something took, over all the times it was measured: a count for each bucket that has one."""
 
     counts: Mapping[int, int] = field(default_factory=dict)
@@ -99,38 +103,38 @@ class Latency:
             points.append((reached / self.count, upper_edge(bucket) / 1e6))
         return tuple(points)
 
-    def merged(self, other: "Latency") -> "Latency":
+    def merged(self, other: "Histogram") -> "Histogram":
         """Count both together."""
         counts = dict(self.counts)
         for bucket, count in other.counts.items():
             counts[bucket] = counts.get(bucket, 0) + count
-        return Latency(counts)
+        return Histogram(counts)
 
     @cached_property
     def _ordered(self) -> list[tuple[int, int]]:
         return sorted(self.counts.items())
 
 
-def format_histogram(latency: Latency) -> str:
+def format_histogram(histogram: Histogram) -> str:
     """Write the counts as every HdrHistogram library reads them (V2, compressed, base64; values in microseconds)."""
-    histogram = HdrHistogram(LOWEST_MICROSECONDS, HIGHEST_MICROSECONDS, SIGNIFICANT_DIGITS)
-    for bucket, count in latency.counts.items():
-        histogram.record_value(lower_edge(bucket), count)
-    encoded: bytes = histogram.encode()
+    wire = HdrHistogram(LOWEST_MICROSECONDS, HIGHEST_MICROSECONDS, SIGNIFICANT_DIGITS)
+    for bucket, count in histogram.counts.items():
+        wire.record_value(lower_edge(bucket), count)
+    encoded: bytes = wire.encode()
     return encoded.decode("ascii")
 
 
-def parse_histogram(text: str) -> Latency:
+def parse_histogram(text: str) -> Histogram:
     """Read what `format_histogram` wrote.
 
     Raises:
         ValueError: not such a histogram, or one of another range or precision.
     """
     try:
-        histogram = HdrHistogram.decode(text.encode("ascii"))
+        wire = HdrHistogram.decode(text.encode("ascii"))
     except (HdrCookieException, HdrLengthException, Base64Error, ZlibError, ValueError, IndexError) as error:
         raise ValueError(f"not an encoded HDR histogram: {error}") from error
-    settings = (histogram.lowest_trackable_value, histogram.highest_trackable_value, histogram.significant_figures)
+    settings = (wire.lowest_trackable_value, wire.highest_trackable_value, wire.significant_figures)
     if settings != (LOWEST_MICROSECONDS, HIGHEST_MICROSECONDS, SIGNIFICANT_DIGITS):
         raise ValueError(f"an HDR histogram of {settings}, not of 1 µs to 1 h with three digits")
-    return Latency({bucket: count for bucket, count in enumerate(histogram.counts) if count})
+    return Histogram({bucket: count for bucket, count in enumerate(wire.counts) if count})
