@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from certs.pem import format_base64_der
 
@@ -32,24 +33,48 @@ class IssuedChain:
 
 @dataclass(frozen=True, slots=True)
 class IssuedCertificate:
-    """The note of one issued certificate; `serial_number` is lower-case hex."""
+    """The note of one issued certificate; `serial_number` is lower-case hex, thumbprints are upper-case SHA-256.
+
+    A certificate with this thumbprint is the very one that this issuer signed.
+    """
 
     device_id: str
     serial_number: str
     policy: str
     not_after: datetime
+    thumbprint: str = ""
+    issuer_thumbprint: str = ""
+
+
+def thumbprint_of(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 thumbprint in upper-case hex."""
+    return certificate.fingerprint(hashes.SHA256()).hex().upper()
 
 
 def format_issued(issued: IssuedCertificate) -> str:
     """Write the note as the JSON text that is stored under `issued_key`."""
-    return json.dumps({"policy": issued.policy, "notAfter": issued.not_after.isoformat()})
+    return json.dumps(
+        {
+            "policy": issued.policy,
+            "notAfter": issued.not_after.isoformat(),
+            "thumbprint": issued.thumbprint,
+            "issuer": issued.issuer_thumbprint,
+        }
+    )
 
 
 def parse_issued(key: str, text: str) -> IssuedCertificate:
     """Read a stored note."""
     _, device_id, serial_number = key.split("/")
     fields = json.loads(text)
-    return IssuedCertificate(device_id, serial_number, fields["policy"], datetime.fromisoformat(fields["notAfter"]))
+    return IssuedCertificate(
+        device_id,
+        serial_number,
+        fields["policy"],
+        datetime.fromisoformat(fields["notAfter"]),
+        fields.get("thumbprint", ""),
+        fields.get("issuer", ""),
+    )
 
 
 def issued_key(namespace: str, device_id: str, serial_number: str) -> str:

@@ -21,7 +21,7 @@ from adr.errors import (
     PolicyExists,
     PolicyNotFound,
 )
-from adr.issuance import IssuedCertificate, IssuedChain, format_issued, issued_key, parse_issued
+from adr.issuance import IssuedCertificate, IssuedChain, format_issued, issued_key, parse_issued, thumbprint_of
 from adr.namespace import Namespace, format_namespace, parse_namespace, parse_namespace_name
 from adr.parsed import Parsed
 from adr.policy import (
@@ -232,10 +232,39 @@ class AdrRegistry:
         leaf = self._sign(policy, device, request, now)
         chain = IssuedChain(leaf, policy.certificate, self._credential(namespace).certificate)
         serial_number = chain.serial_number
-        note = IssuedCertificate(device_id, serial_number, policy.name, leaf.not_valid_after_utc)
+        note = IssuedCertificate(
+            device_id,
+            serial_number,
+            policy.name,
+            leaf.not_valid_after_utc,
+            thumbprint_of(leaf),
+            thumbprint_of(policy.certificate),
+        )
         self._store.put(CERTIFICATES, issued_key(namespace, device_id, serial_number), format_issued(note))
         logger.info("device %s: issued %s by policy %s", device_id, serial_number, policy.name)
         return chain
+
+    def known_issuer(
+        self, namespace: str, device_id: str, serial_number: int, thumbprint: str
+    ) -> x509.Certificate | None:
+        """Return the trust anchor that signed this very certificate, if the note of its issuance says so.
+
+        Spares the check of a signature that was made here: the thumbprint is over the whole certificate, signature
+        included. An issuer that is no trust anchor any more does not count.
+
+        Args:
+            namespace: the namespace's name.
+            device_id: whose certificate it is.
+            serial_number: its serial number.
+            thumbprint: its SHA-256 in upper-case hex.
+        """
+        key = issued_key(namespace, device_id, f"{serial_number:x}")
+        record = self._store.get(CERTIFICATES, key)
+        note = parse_issued(key, record.value) if record else None
+        if note is None or not note.thumbprint or note.thumbprint != thumbprint:
+            return None
+        anchors = self.trust_anchors(namespace)
+        return next((each for each in anchors if thumbprint_of(each) == note.issuer_thumbprint), None)
 
     def issued(self, namespace: str, device_id: str) -> list[IssuedCertificate]:
         """Return the notes of every certificate ever issued for the device, in no particular order."""

@@ -99,6 +99,28 @@ def test_issued_leaf_of_a_device_the_namespace_does_not_know_is_refused(house: A
     assert reason == "device sensor-001 is not registered in namespace factory"
 
 
+def test_issued_leaf_needs_no_readable_issuer_beside_it(house: Any) -> None:
+    """The certificate is known to the letter, so that what comes with it does not matter."""
+    chain = house.onboard("sensor-001")
+    house.connect("sensor-001", peer_chain=PeerChain((chain.der[0], b"\x30\x00")))
+
+
+@pytest.mark.parametrize("position", [-1, -20, 40, 200])
+def test_issued_leaf_with_one_bit_changed_is_refused(house: Any, position: int) -> None:
+    """It has the serial number of a known certificate, but is another one: then its signature counts."""
+    chain = house.onboard("sensor-001")
+    forged = bytearray(chain.der[0])
+    forged[position] ^= 1
+    house.refusal("sensor-001", peer_chain=PeerChain((bytes(forged), chain.der[1])))
+
+
+def test_known_leaf_is_refused_when_its_issuer_is_no_trust_anchor_any_more(house: Any) -> None:
+    chain = house.onboard("sensor-001", "default")
+    house.store.delete("adr.policies", "factory/default")
+    house.adr.create_policy("factory", "default", NOW)
+    assert "trusts 1 issuing CA(s)" in house.refusal("sensor-001", peer_chain=chain)
+
+
 def test_hub_without_a_namespace_trusts_no_issued_leaf(make_house: Any) -> None:
     house = make_house(namespace=None)
     chain = house.onboard("sensor-001")
@@ -150,9 +172,10 @@ def test_unreadable_leaf_is_refused(house: Any, authentication: Authentication) 
     assert "cannot be read" in house.refusal("dev1", peer_chain=PeerChain((b"not a certificate",)))
 
 
-def test_unreadable_intermediate_is_refused(house: Any) -> None:
-    chain = house.onboard("sensor-001")
-    reason = house.refusal("sensor-001", peer_chain=PeerChain((chain.der[0], b"\x30\x00")))
+def test_unreadable_intermediate_is_refused(house: Any, company: Any) -> None:
+    house.register("dev1", BY_CA)
+    chain = chain_of(leaf_of(company))
+    reason = house.refusal("dev1", peer_chain=PeerChain((chain.der[0], b"\x30\x00")))
     assert "intermediate certificate cannot be read" in reason
 
 
