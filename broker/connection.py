@@ -31,6 +31,7 @@ from broker.packets import (
     format_packet,
 )
 from broker.packets import Publish as PublishPacket
+from broker.tls import TlsTransport
 from certs.peer import PeerChain
 
 logger = logging.getLogger("broker")
@@ -98,6 +99,7 @@ class Connection(asyncio.Protocol):
         "_early",
         "_last_packet_id",
         "_reader",
+        "_testament",
         "_transport",
         "_unacknowledged",
         "connect",
@@ -121,6 +123,7 @@ class Connection(asyncio.Protocol):
         self._bytes_before_connack = 0
         self.state = ConnectionState.AWAITING_CONNECT
         self.connect: Connect | None = None
+        self._testament: Will | None = None
         self.session: Session | None = None
         self.gateway: AnyGateway | None = None
         self.graceful = False
@@ -228,6 +231,7 @@ class Connection(asyncio.Protocol):
         self.idle_limit = idle_limit
         self.heard_at = asyncio.get_running_loop().time()
         self.state = ConnectionState.OPEN
+        self._forget_credentials()
         self._reader.max_packet_bytes = MAX_PACKET_BYTES
         self._post(Connack(session.session_present, ConnectReturnCode.ACCEPTED))
         self._guarded(lambda: gateway.opened(session, self._door.now()))
@@ -235,6 +239,13 @@ class Connection(asyncio.Protocol):
         for packet in early:
             if self.state is ConnectionState.OPEN:
                 self._dispatch(packet)
+
+    def _forget_credentials(self) -> None:
+        """Keep of the CONNECT what the connection's end needs: it lives long, and there are many."""
+        if self.connect is not None:
+            self._testament, self.connect = self.connect.will, None
+        if isinstance(self._transport, TlsTransport):
+            self._transport.forget_peer_chain()
 
     def refuse(self, refusal: Refusal) -> None:
         """Send a CONNACK that says no, and close."""
@@ -415,7 +426,7 @@ class Connection(asyncio.Protocol):
         self._door.outbox.touch()
 
     def _will(self) -> Will | None:
-        return None if self.graceful or self.connect is None else self.connect.will
+        return None if self.graceful else self._testament
 
     # --- the one place where an error of a core becomes a closed connection ---
 
