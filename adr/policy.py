@@ -22,7 +22,8 @@ SHORTEST_TEST_LEAF_VALIDITY = timedelta(minutes=1)
 class Policy:
     """A credential policy. Its name compares without case, as all ARM names do.
 
-    `generation` counts the ICAs this policy has had, from 1: each has its own private key.
+    `generation` counts the ICAs this policy has had, from 1: each has its own private key. `former` are the
+    certificates of earlier ones that hubs still trust, because leaves of theirs may still be valid.
     """
 
     namespace: str
@@ -31,6 +32,12 @@ class Policy:
     certificate: x509.Certificate
     generation: int
     created: datetime
+    former: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def trusted(self) -> tuple[x509.Certificate, ...]:
+        """The ICAs whose leaves hubs accept: the present one first."""
+        return self.certificate, *self.former
 
     @property
     def key_name(self) -> str:
@@ -79,6 +86,7 @@ def format_policy(policy: Policy) -> str:
             "certificate": format_base64_der(policy.certificate),
             "generation": policy.generation,
             "created": policy.created.isoformat(),
+            "former": [format_base64_der(each) for each in policy.former],
         }
     )
 
@@ -93,6 +101,7 @@ def parse_policy(key: str, text: str) -> Policy:
         certificate=x509.load_der_x509_certificate(b64decode(fields["certificate"])),
         generation=fields["generation"],
         created=datetime.fromisoformat(fields["created"]),
+        former=tuple(x509.load_der_x509_certificate(b64decode(each)) for each in fields.get("former", ())),
     )
 
 

@@ -9,6 +9,7 @@ from cryptography import x509
 
 from adr.credential import Credential, format_credential, parse_credential
 from adr.device import AdrDevice, device_key, format_device, parse_device
+from adr.audit import AuditTrail
 from adr.errors import (
     CommonNameTooLong,
     DeviceDisabled,
@@ -62,6 +63,7 @@ class AdrRegistry:
         public_url: str = "http://127.0.0.1:8080",
         allow_short_validity: bool = False,
     ) -> None:
+        self.audit = AuditTrail(store)
         self._store = store
         self._keys = keys
         self._public_url = public_url.rstrip("/")
@@ -128,17 +130,13 @@ class AdrRegistry:
 
         Source: concept-certificate-issuance.md (documented); the two years are assumed.
         """
-        credential = self._credential(namespace)
+        self.namespace(namespace)
         parse_policy_name(name)
         check_leaf_validity(leaf_validity, allow_short=self._allow_short_validity)
         key = policy_key(namespace, name)
         if self._store.get(POLICIES, key) is not None:
             raise PolicyExists(f"namespace {namespace!r} has a policy {name!r} already")
-        root = self._authority(credential)
-        try:
-            issuing_ca = root.issue_intermediate(_common_name(namespace, f"{name} ICA"), now)
-        except IssuerNotValid as error:
-            raise IssuerExpired(str(error)) from error
+        issuing_ca = self._create_issuing_ca(namespace, name, now)
         policy = Policy(namespace, name, leaf_validity, issuing_ca.certificate, generation=1, created=now)
         self._keys.save(policy.key_name, issuing_ca.key)
         self._store.put(POLICIES, key, format_policy(policy), expected=0)
@@ -155,6 +153,26 @@ class AdrRegistry:
         policy = self.policy(namespace, name)
         check_leaf_validity(leaf_validity, allow_short=self._allow_short_validity)
         changed = replace(policy, leaf_validity=leaf_validity)
+        self._store.put(POLICIES, policy_key(namespace, name), format_policy(changed))
+        return changed
+
+    def replace_issuer(self, namespace: str, name: str, now: datetime, *, trust_former: bool) -> Policy:
+        """Give a policy its next issuing CA, with a key of its own; from now on that one issues.
+
+        With `trust_former` the leaves of the ICAs before it stay good until they expire, else all are refused.
+
+        Raises:
+            PolicyNotFound: the namespace has none of this name.
+            IssuerExpired, IssuerKeyMissing: the root cannot sign.
+        """
+        policy = self.policy(namespace, name)
+        issuing_ca = self._create_issuing_ca(namespace, policy.name, now)
+        # A leaf never outlives its ICA: when the ICA has expired, so have all its leaves.
+        former = tuple(each for each in policy.trusted if each.not_valid_after_utc > now) if trust_former else ()
+        changed = replace(
+            policy, certificate=issuing_ca.certificate, generation=policy.generation + 1, former=former
+        )
+        self._keys.save(changed.key_name, issuing_ca.key)
         self._store.put(POLICIES, policy_key(namespace, name), format_policy(changed))
         return changed
 
@@ -179,7 +197,7 @@ class AdrRegistry:
 
         Source: concept-certificate-issuance.md: a hub trusts the ICAs of its namespace, not the root (documented).
         """
-        return tuple(policy.certificate for policy in self.policies(namespace))
+        return tuple(certificate for policy in self.policies(namespace) for certificate in policy.trusted)
 
     def register_device(self, namespace: str, device_id: str, policy: str | None, now: datetime) -> AdrDevice:
         """Record a device, or set the policy of one that is there; it keeps its identifier and stays disabled if so.
@@ -295,6 +313,13 @@ class AdrRegistry:
                 crl_url=f"{self._public_url}/crl/{path}.crl",
                 issuer_url=f"{self._public_url}/ca/{path}.cer",
             )
+        except IssuerNotValid as error:
+            raise IssuerExpired(str(error)) from error
+
+    def _create_issuing_ca(self, namespace: str, policy: str, now: datetime) -> CertificateAuthority:
+        root = self._authority(self._credential(namespace))
+        try:
+            return root.issue_intermediate(_common_name(namespace, f"{policy} ICA"), now)
         except IssuerNotValid as error:
             raise IssuerExpired(str(error)) from error
 

@@ -81,6 +81,10 @@ class Store(Protocol):
         """Read a stream in order from a sequence number on, committed or not."""
         ...
 
+    def trim(self, stream: str, before: int) -> None:
+        """Drop the entries of a stream whose sequence number is below `before`; the last entry always stays."""
+        ...
+
     def streams(self, prefix: str = "") -> Iterator[str]:
         """Name the streams that have entries."""
         ...

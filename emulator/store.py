@@ -41,6 +41,7 @@ DELETE = "DELETE FROM records WHERE tbl = ? AND key = ? RETURNING revision"
 LIST = """SELECT key, value, revision FROM records
 WHERE tbl = ? AND key >= ? AND key > ? AND (? IS NULL OR key < ?) ORDER BY key LIMIT ?"""
 APPEND = "INSERT INTO entries VALUES (?, ?, ?)"
+TRIM = "DELETE FROM entries WHERE id >= ? AND id < ?"
 READ = "SELECT id, header, body FROM entries WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
 
 
@@ -162,6 +163,19 @@ class SqliteStore:
         self._flush()
         first, end = base + max(from_sequence, 0), base + (1 << SEQUENCE_BITS)
         return [Entry(row[0] - base, row[1], row[2]) for row in self._query(READ, (first, end, limit))]
+
+    def trim(self, stream: str, before: int) -> None:
+        """Drop the entries below a sequence number; the last stays, so that numbers go on where they are.
+
+        Raises:
+            StoreError: an earlier write since the last commit failed, or the file could not be written.
+        """
+        base = self._base(stream)
+        if base is None:
+            return
+        tail = self._tails.get(stream) or self._open_stream(stream)
+        self._flush()
+        self._write(TRIM, (base, base + min(before, tail.next - 1)))
 
     def streams(self, prefix: str = "") -> Iterator[str]:
         """Name the streams that have entries, in order.

@@ -135,6 +135,24 @@ class TestStreams:
         assert store.read("s", 5) == []
         assert store.read("no such stream") == []
 
+    def test_trim_drops_the_oldest_entries_of_one_stream(self, store: Store) -> None:
+        for stream in ("before", "s", "after"):
+            for n in range(5):
+                store.append(stream, f"{stream}{n}")
+        store.trim("s", 3)
+        store.commit()
+        assert [entry.sequence for entry in store.read("s")] == [3, 4]
+        assert [len(store.read(name)) for name in ("before", "after")] == [5, 5]
+
+    def test_trim_keeps_the_last_entry_and_the_numbers_go_on(self, store: Store) -> None:
+        for _ in range(3):
+            store.append("s", "h")
+        for before in (99, -1, 0):
+            store.trim("s", before)
+        store.trim("no such stream", 1)
+        assert [entry.sequence for entry in store.read("s")] == [2]
+        assert store.append("s", "h") == 3
+
     def test_streams_are_named_by_prefix(self, store: Store) -> None:
         for name in ("hub1/events/1", "hub1/events/0", "hub2/events/0"):
             store.append(name, "h")
