@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.authority import CertificateAuthority
 from certs.keys import KeyType, generate_key
-from certs.pem import parse_pem_certificates, parse_private_key
 from device_sim.credential import ClientCertificate, SymmetricKey
+from device_sim.errors import CertificateMismatch
 from device_sim.key_pool import SECONDS_PER_KEY, format_key, parse_key
 from device_sim.processes import chunks, work_through
 
@@ -58,9 +58,19 @@ def issue_certificates(
     *,
     progress: Callable[[int], None] = lambda _made: None,
 ) -> list[ClientCertificate]:
-    """Make a key and a certificate for each name; `progress` hears how many there are so far."""
+    """Make a key and a certificate for each name; `progress` hears how many there are so far.
+
+    Raises:
+        CredentialsError: the CA is not valid now.
+    """
+    issuer = ca.authority.certificate
+    if not issuer.not_valid_before_utc <= now < issuer.not_valid_after_utc:
+        raise CredentialsError(
+            f"the CA {issuer.subject.rfc4514_string()} is not valid now, but from "
+            f"{issuer.not_valid_before_utc:%Y-%m-%d %H:%M} to {issuer.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        )
     seconds_each = SECONDS_PER_KEY[key_type] + SECONDS_PER_CERTIFICATE
-    certificate, key = ca.authority.certificate.public_bytes(Encoding.DER), format_key(ca.authority.key)
+    certificate, key = issuer.public_bytes(Encoding.DER), format_key(ca.authority.key)
     orders = [
         _Order(certificate, key, names[part.start : part.stop], key_type, now, validity)
         for part in chunks(len(names), seconds_each)
@@ -82,17 +92,10 @@ def read_onboarding_ca(certificate_file: Path, key_file: Path) -> OnboardingCa:
         CredentialsError: a file does not hold what it should, or they do not belong together.
     """
     try:
-        certificate, *above = parse_pem_certificates(certificate_file.read_bytes())
-    except ValueError as error:
-        raise CredentialsError(f"{certificate_file} holds no certificate in PEM") from error
-    try:
-        key = parse_private_key(key_file.read_bytes())
-    except ValueError as error:
-        raise CredentialsError(f"{key_file}: {error}") from None
-    if key.public_key() != certificate.public_key():
-        subject = certificate.subject.rfc4514_string()
-        raise CredentialsError(f"{key_file} is not the key of {subject}, the first certificate of {certificate_file}")
-    return OnboardingCa(CertificateAuthority(certificate, key), tuple(above))
+        pair = ClientCertificate.read(certificate_file, key_file)
+    except (ValueError, CertificateMismatch) as error:
+        raise CredentialsError(f"{certificate_file} with {key_file}: {error}") from None
+    return OnboardingCa(CertificateAuthority(pair.leaf, pair.key), pair.chain[1:])
 
 
 def derive_keys(group_key: str, names: Sequence[str]) -> list[SymmetricKey]:

@@ -56,6 +56,26 @@ class KeyPool:
         return generate_key(self.key_type)
 
 
+class FleetKeys:
+    """The keys of a fleet of so many devices: for each device one a generation, 0 for onboarding, 1 for a renewal, ….
+
+    No two devices share a key, but for those that `is_reused` names: their first is the first device's.
+    """
+
+    def __init__(self, pool: KeyPool, devices: int, is_reused: Callable[[int], bool] = lambda _device: False) -> None:
+        self._pool = pool
+        self._devices = devices
+        self._is_reused = is_reused
+        self._shared: PrivateKey | None = None
+
+    def key(self, device: int, generation: int = 0) -> PrivateKey:
+        """Give a device's key; the device is counted from 0."""
+        if generation == 0 and (device == 0 or self._is_reused(device)):
+            self._shared = self._shared or self._pool.key(0)
+            return self._shared
+        return self._pool.key(generation * self._devices + device)
+
+
 def generate_keys(
     key_type: KeyType, count: int, progress: Callable[[int], None] = lambda _made: None
 ) -> Iterator[bytes]:

@@ -52,8 +52,6 @@ class ConnectionSection(Section):
 
 
 def _threshold(value: object) -> Threshold:
-    if isinstance(value, Threshold):
-        return value
     if not isinstance(value, str):
         raise ValueError(f"must be a text such as 'errors == 0', not {value!r}")  # noqa: TRY004 - pydantic wants it
     return parse_threshold(value)

@@ -24,10 +24,12 @@ def _template(text: str) -> str:
 
 
 class Telemetry(Section):
-    """Messages to the hub: of `size_bytes`, or a `template` in which `$number`, `$time`, … are filled in.
+    """Messages to the hub: of `size_bytes`, or a `template` with names to be filled in.
 
-    Without `messages_per_second` each message follows the acknowledgement of the one before; without `messages` it
-    goes on until the run ends.
+    `$number` is the device's, as in its ID, `$device_id` its ID, `$message` counts its messages from 1, `$time` is
+    the present in ISO 8601, `$random` a number from 0 to 1 with four decimals. `properties` are named as on the wire
+    (`$.ct` is the content type). Without `messages_per_second` each message follows the acknowledgement of the one
+    before; without `messages` it goes on until the run ends.
     """
 
     messages_per_second: Rate | None = None

@@ -83,17 +83,16 @@ def _place(location: Sequence[str | int], model: type[BaseModel]) -> tuple[tuple
     """
     path: list[str | int] = []
     sections: tuple[type[BaseModel], ...] = (model,)
-    known: list[str] = list(model.model_fields)
+    known: list[str] = []
     for part in location:
-        kinds = [section for section in sections if _kind_of(section) == part] if len(sections) > 1 else []
+        kinds = tuple(section for section in sections if _kind_of(section) == part)
         if kinds:
-            sections, known = tuple(kinds), list(kinds[0].model_fields)
+            sections = kinds
             continue
         path.append(part)
+        known = [name for section in sections for name in section.model_fields]
         fields = [section.model_fields[part] for section in sections if part in section.model_fields]
-        if fields:
-            known = [name for section in sections for name in section.model_fields]
-            sections = _sections_of(fields[0].annotation)
+        sections = _sections_of(fields[0].annotation) if fields else ()
     return tuple(path), known
 
 
