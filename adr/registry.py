@@ -7,9 +7,9 @@ from uuid import uuid4
 
 from cryptography import x509
 
+from adr.audit import AuditTrail
 from adr.credential import Credential, format_credential, parse_credential
 from adr.device import AdrDevice, device_key, format_device, parse_device
-from adr.audit import AuditTrail
 from adr.errors import (
     CommonNameTooLong,
     DeviceDisabled,
@@ -169,9 +169,7 @@ class AdrRegistry:
         issuing_ca = self._create_issuing_ca(namespace, policy.name, now)
         # A leaf never outlives its ICA: when the ICA has expired, so have all its leaves.
         former = tuple(each for each in policy.trusted if each.not_valid_after_utc > now) if trust_former else ()
-        changed = replace(
-            policy, certificate=issuing_ca.certificate, generation=policy.generation + 1, former=former
-        )
+        changed = replace(policy, certificate=issuing_ca.certificate, generation=policy.generation + 1, former=former)
         self._keys.save(changed.key_name, issuing_ca.key)
         self._store.put(POLICIES, policy_key(namespace, name), format_policy(changed))
         return changed
