@@ -80,15 +80,20 @@ class CertificateAuthority:
         key_type: KeyType = KeyType.P384,
         validity: timedelta = ISSUING_CA_VALIDITY,
         profile: Profile = ISSUING_CA,
+        crl_url: str = "",
+        issuer_url: str = "",
     ) -> "CertificateAuthority":
         """Make a key and a CA certificate under this CA, never valid longer than this CA.
+
+        Without URLs the certificate does not say where the revocation list and this CA's certificate are.
 
         Raises:
             IssuerNotValid: this CA is not valid at `now`.
             ValueError: the common name does not have 1 to 64 characters.
         """
         key = generate_key(key_type)
-        certificate = self._issue(profile, common_name, key.public_key(), now, validity)
+        binding = Binding(crl_url=crl_url, issuer_url=issuer_url)
+        certificate = self._issue(profile, common_name, key.public_key(), now, validity, binding=binding)
         return CertificateAuthority(certificate, key)
 
     def issue_operational(
@@ -142,7 +147,8 @@ class CertificateAuthority:
         return self._issue(SERVER_LEAF, host_names[0], public_key, now, validity, binding=binding)
 
     @cached_property
-    def _authority_key_identifier(self) -> x509.AuthorityKeyIdentifier:
+    def authority_key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        """What names this CA's key in the certificates and lists that it signs."""
         identifier = extension_of(self.certificate, x509.SubjectKeyIdentifier)
         if identifier is not None:
             return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
@@ -164,7 +170,7 @@ class CertificateAuthority:
             subject=_subject(common_name),
             public_key=public_key,
             period=self._period_of_issued(now, validity),
-            extensions=extensions_of(profile, binding, public_key, self._authority_key_identifier),
+            extensions=extensions_of(profile, binding, public_key, self.authority_key_identifier),
         )
 
     def _period_of_issued(self, now: datetime, validity: timedelta) -> tuple[datetime, datetime]:
