@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +16,10 @@ from device_sim.credential import ClientCertificate, OnboardingCredential, Symme
 from device_sim.device import Device
 from device_sim.dialer import Dialer, read_trust_anchors
 from device_sim.errors import DeviceError
-from device_sim.settings import MQTT_TLS_PORT, DeviceSettings
+from device_sim.settings import DeviceSettings
 from emulator.bootstrap import open_dev_ca
+from emulator.commands.endpoint import find_endpoint
 from emulator.commands.options import STATE_DIRECTORY, CommandFailed, complain
-from emulator.commands.remote import open_view
 from emulator.logs import configure_logging
 from emulator.state import StateDirectory
 
@@ -67,7 +68,8 @@ def onboard(
     """
     configure_logging(verbose=verbose)
     with complain():
-        settings = _settings(state_dir, host, id_scope, port, ca_file, csr=csr, key_type=key_type)
+        endpoint = find_endpoint(state_dir, host, id_scope, port, ca_file)
+        settings = replace(endpoint.settings, request_certificate=csr, key_type=key_type)
         credential = _credential(state_dir, registration_id, certificate, key, symmetric_key, group_key, local=not host)
         home = directory or Path("devices") / credential.registration_id
         try:
@@ -111,30 +113,6 @@ def _show_certificate(console: Console, certificate: ClientCertificate | None) -
     if certificate is not None:
         leaf = certificate.leaf
         console.print(f"certificate {leaf.serial_number:x}, valid until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
-
-
-def _settings(
-    state_dir: Path, host: str | None, id_scope: str | None, port: int | None, ca_file: Path | None,
-    *, csr: bool, key_type: KeyType,
-) -> DeviceSettings:  # fmt: skip
-    if host is not None:
-        if id_scope is None:
-            raise CommandFailed("--host needs --id-scope")
-        number = port or MQTT_TLS_PORT
-        return DeviceSettings(
-            id_scope, host, number, number, ca_file=ca_file, request_certificate=csr, key_type=key_type
-        )
-    with open_view(state_dir) as view:
-        information = view.information()
-    if information["ports"] is None:
-        raise CommandFailed(f"no emulator runs on {state_dir}: start `hublet up`, or name another endpoint with --host")
-    number = port or information["ports"]["mqtt"]
-    anchors = ca_file or (Path(information["serverCaFile"]) if information["serverCaFile"] else None)
-    service = information["provisioningServices"][0]
-    return DeviceSettings(
-        id_scope or service["idScope"], service["hostNames"][0], number, number,
-        ca_file=anchors, request_certificate=csr, key_type=key_type,
-    )  # fmt: skip
 
 
 def _credential(
