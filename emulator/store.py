@@ -21,6 +21,8 @@ SCHEMA_VERSION = 1
 # An entry's row id is its stream's number and its sequence side by side: a stream is one run of the table's own tree,
 # so that appending needs no index. 2^23 streams of 2^40 entries fit into SQLite's 63 bits.
 SEQUENCE_BITS = 40
+# Records kept in memory: some 20 MB at most, for records of the size of a device's.
+MAX_RECENT = 16_384
 
 SCHEMA = """
 CREATE TABLE records (
@@ -70,6 +72,9 @@ class SqliteStore:
         self._path = path
         self._pending: list[tuple[int, str, bytes]] = []
         self._tails: dict[str, Tail] = {}
+        # What was read or written lately. True to the file, because nobody else writes it, and because what is undone
+        # is forgotten here too.
+        self._recent: dict[tuple[str, str], Record | None] = {}
         self._failure: str | None = None
         self._lock: LockFile | None = None
         if str(path) != ":memory:":
@@ -94,8 +99,11 @@ class SqliteStore:
         Raises:
             StoreError: the file could not be read.
         """
-        rows = self._query(GET, (table, key))
-        return Record(key, *rows[0]) if rows else None
+        place = (table, key)
+        if place in self._recent:
+            return self._recent[place]
+        rows = self._query(GET, place)
+        return self._remember(place, Record(key, *rows[0]) if rows else None)
 
     def put(self, table: str, key: str, value: str, expected: int | None = None) -> int:
         """Write a record and return its new revision; see the port for `expected`.
@@ -112,7 +120,9 @@ class SqliteStore:
             rows = self._write(PUT_OVER, (value, table, key, expected))
         if not rows:
             raise self._mismatch(table, key, expected)
-        return int(rows[0][0])
+        revision = int(rows[0][0])
+        self._remember((table, key), Record(key, value, revision))
+        return revision
 
     def delete(self, table: str, key: str, expected: int | None = None) -> bool:
         """Remove a record; False when there was none.
@@ -125,7 +135,9 @@ class SqliteStore:
             record = self.get(table, key)
             if (record.revision if record else 0) != expected:
                 raise self._mismatch(table, key, expected)
-        return bool(self._write(DELETE, (table, key)))
+        rows = self._write(DELETE, (table, key))
+        self._remember((table, key), None)
+        return bool(rows)
 
     def list(self, table: str, prefix: str = "", after: str = "", limit: int = 1000) -> list[Record]:
         """Read records in key order (by code point): those that start with `prefix` and come after `after`.
@@ -214,6 +226,12 @@ class SqliteStore:
         self._database.close()
         self._release()
 
+    def _remember(self, place: tuple[str, str], record: Record | None) -> Record | None:
+        if len(self._recent) >= MAX_RECENT:
+            self._recent.clear()
+        self._recent[place] = record
+        return record
+
     def _query(self, sql: str, parameters: tuple[object, ...]) -> Rows:
         try:
             return self._database.execute(sql, parameters).fetchall()
@@ -250,6 +268,7 @@ class SqliteStore:
             self._database.rollback()
         self._pending.clear()
         self._tails.clear()
+        self._recent.clear()
         undone = "everything since the last commit is undone"
         self._failure = f"the state {self._path} could not be written, {undone}: {error}"
         logger.error("%s", self._failure)
