@@ -1,33 +1,62 @@
 """TLS connections of devices: one trust decision and few contexts for any number of them."""
 
 import asyncio
+import copy
 import ssl
 import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.utils import CryptographyDeprecationWarning
 from OpenSSL import SSL
 
 from broker.tls import ServerNotTrusted as UntrustedCertificate
-from broker.tls import ServerTrust, TlsTransport, client_context, connect_tls
+from broker.tls import ServerTrust, TlsTransport, client_context, presented_by
 from certs.pem import parse_pem_certificates
 from device_sim.credential import ClientCertificate
 from device_sim.errors import RequestTimeout, ServerNotTrusted, ServerUnreachable
+from device_sim.timer_wheel import TimerWheel
+from device_sim.tls_client import DeviceTransport, begin_connecting, client_connection
+
+
+def system_now() -> datetime:
+    """Return the machine's time in UTC."""
+    return datetime.now(UTC)
 
 
 class Dialer:
     """Opens TLS connections to servers that `trust_anchors` vouch for, host name included.
 
     Devices of one issuing CA share a context that holds their intermediates: a context costs more than all else
-    that a connection needs.
+    that a connection needs. `timers` serves all that use this dialer; `link`, if there is one, goes between the
+    TCP connection and TLS.
     """
 
     def __init__(self, trust_anchors: tuple[x509.Certificate, ...]) -> None:
+        self.timers = TimerWheel()
         self._trust = ServerTrust(trust_anchors)
+        self._now: Callable[[], datetime] = system_now
+        self._link: Callable[[asyncio.Protocol], asyncio.BaseProtocol] | None = None
         self._contexts: dict[tuple[x509.Certificate, ...], SSL.Context] = {}
         # Where a host answered last: asking the resolver for every device costs more than the connection's TCP part.
         self._addresses: dict[str, str] = {}
+
+    def variant(
+        self,
+        *,
+        now: Callable[[], datetime] | None = None,
+        link: Callable[[asyncio.Protocol], asyncio.BaseProtocol] | None = None,
+    ) -> Self:
+        """Give a dialer that shares all with this one, but judges servers by another clock or has another link."""
+        other = copy.copy(self)
+        other._now = now or self._now  # noqa: SLF001 - its own kind
+        other._link = link or self._link  # noqa: SLF001
+        return other
 
     async def open(
         self, host: str, port: int, protocol: asyncio.Protocol, certificate: ClientCertificate | None, seconds: float
@@ -39,19 +68,15 @@ class Dialer:
             ServerNotTrusted: the server's certificate does not hold for `host`.
             RequestTimeout: it took too long.
         """
-        presented = certificate.presented if certificate is not None else ()
+        context = self._context(certificate.presented[1:] if certificate is not None else ())
+        tls = client_connection(context, host, certificate)
+        transport = DeviceTransport(tls, protocol, partial(self._judge, host))
+        ready = transport.ready
+        assert ready is not None
+        timer = self.timers.schedule(seconds, _expire, ready)
         try:
-            async with asyncio.timeout(seconds):
-                transport = await connect_tls(
-                    host,
-                    port,
-                    lambda: protocol,
-                    context=self._context(presented[1:]),
-                    trust=self._trust,
-                    certificate_chain=presented[:1],
-                    key=certificate.key if certificate is not None else None,
-                    address=self._addresses.get(host),
-                )
+            await self._connect(host, port, transport, seconds)
+            await ready
         except UntrustedCertificate as error:
             raise ServerNotTrusted(str(error)) from error
         except TimeoutError:
@@ -59,21 +84,53 @@ class Dialer:
         except OSError as error:
             self._addresses.pop(host, None)
             raise ServerUnreachable(f"{host}:{port}: {error}") from error
-        self._remember(host, transport)
+        finally:
+            timer.cancel()
+            if transport.ready is not None:
+                transport.abort()
+        transport.forget_credential(self._context(()))
         return transport
 
-    def _remember(self, host: str, transport: TlsTransport) -> None:
-        peer = transport.get_extra_info("peername")
+    async def _connect(self, host: str, port: int, transport: DeviceTransport, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        below = transport if self._link is None else self._link(transport)
+        address = self._addresses.get(host)
+        if address is not None:
+            await loop.create_connection(lambda: below, sock=begin_connecting(address, port))
+            return
+        async with asyncio.timeout(seconds):
+            tcp, _ = await loop.create_connection(lambda: below, host, port)
+        peer = tcp.get_extra_info("peername")
         if peer:
             self._addresses[host] = peer[0]
+
+    def _judge(self, host: str, tls: SSL.Connection) -> None:
+        self._trust.check(host, presented_by(tls), self._now())
 
     def _context(self, intermediates: tuple[x509.Certificate, ...]) -> SSL.Context:
         context = self._contexts.get(intermediates)
         if context is None:
-            context = self._contexts[intermediates] = client_context()
+            context = self._contexts[intermediates] = _device_context()
             for intermediate in intermediates:
                 context.add_extra_chain_cert(intermediate)
         return context
+
+
+def _device_context() -> SSL.Context:
+    """Make a context that offers what the TLS of small devices does, and costs least."""
+    context = client_context()
+    # OpenSSL by itself would begin with ML-KEM, whose keys hold 7 KB of each connection for as long as it lives.
+    context.set_tmp_ecdh(ec.SECP256R1())
+    # What every TLS 1.3 server has (RFC 8446 §9.1); SHA-384 for the key schedule costs several times as much.
+    context.set_tls13_ciphersuites(b"TLS_AES_128_GCM_SHA256")
+    # The server's chain is judged once, by `ServerTrust`, not for every connection in OpenSSL's callback.
+    context.set_verify(SSL.VERIFY_NONE)
+    return context
+
+
+def _expire(ready: "asyncio.Future[None]") -> None:
+    if not ready.done():
+        ready.set_exception(TimeoutError())
 
 
 def read_trust_anchors(ca_file: Path | None) -> tuple[x509.Certificate, ...]:

@@ -49,7 +49,7 @@ class HubClient:
         """
         settings = self.settings
         host = settings.gateway_host_name or assignment.hub
-        client = MqttClient(f"{host}:{settings.hub_port}", settings.timeout_seconds)
+        client = MqttClient(f"{host}:{settings.hub_port}", settings.timeout_seconds, self.dialer.timers)
         certificate = credential if isinstance(credential, ClientCertificate) else None
         with self.phases.measure(Phase.HUB_TLS):
             await self.dialer.open(host, settings.hub_port, client, certificate, settings.timeout_seconds)
@@ -120,7 +120,7 @@ class HubSession:
     async def _exchange(self, inbox: Inbox, csr: str, *, replace: str = "") -> tuple[x509.Certificate, ...]:
         renewal = Renewal(self.assignment.device_id, csr, str(uuid.uuid4()), replace=replace)
         request = renewal.start()
-        await self.mqtt.publish(request.topic, request.payload)
+        self.mqtt.post(request.topic, request.payload)
         chain = None
         while chain is None:
             chain = renewal.receive(await inbox.get())

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from broker.packets import (
@@ -28,6 +28,7 @@ from device_sim.errors import (
     RequestTimeout,
     SubscriptionRefused,
 )
+from device_sim.timer_wheel import Timer, TimerWheel
 
 logger = logging.getLogger("device_sim")
 
@@ -35,15 +36,29 @@ MAX_PACKET_BYTES = 384 * 1024
 MAX_PACKET_ID = 65_535
 FIRST_REFUSED_CODE = 0x80
 CLOSE_SECONDS = 5
+LAST_WORDS = format_packet(Disconnect())
 
 Answer = TypeVar("Answer")
+
+
+def ignore(_acknowledged: bool) -> None:
+    """Do without knowing whether a message was acknowledged: its answer is what counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A posted message that waits for its PUBACK."""
+
+    posted_at: float
+    on_answer: Callable[[bool], None]
 
 
 class MqttClient(asyncio.Protocol):
     """The client's end of one connection; the protocol above a `TlsTransport`.
 
     Messages go to the callback whose topic prefix they start with (`listen`), before they are acknowledged.
-    Every wait is bounded by `timeout_seconds`. Used once: a lost connection needs a new client.
+    Every wait is bounded by `timeout_seconds`; `timers` are those of the fleet. Used once: a lost connection needs a
+    new client. `on_lost` is called when the connection has ended, whoever ended it.
     """
 
     __slots__ = (
@@ -59,24 +74,31 @@ class MqttClient(asyncio.Protocol):
         "_reader",
         "_said",
         "_timeout_seconds",
+        "_timers",
         "_transport",
         "_waits",
+        "_watch_timer",
         "failure",
+        "on_lost",
         "peer",
     )
 
-    def __init__(self, peer: str, timeout_seconds: float) -> None:
+    def __init__(self, peer: str, timeout_seconds: float, timers: TimerWheel | None = None) -> None:
         self.peer = peer
         self.failure = ""
+        self.on_lost: Callable[[], None] | None = None
         self._timeout_seconds = timeout_seconds
+        self._timers = timers or TimerWheel()
         self._reader = PacketReader(MAX_PACKET_BYTES)
         self._transport: asyncio.Transport | None = None
         self._connack: asyncio.Future[Connack] | None = None
-        self._answers: dict[int, asyncio.Future[Packet]] = {}
-        self._waits: set[asyncio.Future[Any]] = set()
-        self._listeners: dict[str, Callable[[Publish], None]] = {}
+        # What waits for the answer to a packet, the oldest first.
+        self._answers: dict[int, asyncio.Future[Packet] | Delivery] = {}
+        self._waits: set[asyncio.Future[Any]] | None = None
+        self._listeners: tuple[tuple[str, Callable[[Publish], None]], ...] = ()
         self._last_packet_id = 0
-        self._beat_timer: asyncio.TimerHandle | None = None
+        self._beat_timer: Timer | None = None
+        self._watch_timer: Timer | None = None
         self._said = self._heard = self._pinged = False
         self._paused: list[asyncio.Future[None]] | None = None
         self._closed: asyncio.Future[None] | None = None
@@ -93,6 +115,7 @@ class MqttClient(asyncio.Protocol):
         self._connack = asyncio.get_running_loop().create_future()
         self._send(packet)
         connack = await self.wait(self._connack, "CONNACK")
+        self._connack = None
         if connack.return_code:
             self.abort("refused")
             raise ConnectionRefused(self.peer, packet.user_name or packet.client_id, connack.return_code)
@@ -131,9 +154,34 @@ class MqttClient(asyncio.Protocol):
             self._paused.append(room)
             await self.wait(room, "room to write")
 
+    def post(self, topic: str, payload: bytes, on_answer: Callable[[bool], None] = ignore, qos: int = 1) -> None:
+        """Send a message without waiting: `on_answer` is called with True at its PUBACK, False if there is none.
+
+        With QoS 0 it is called at once. A PUBACK that does not come in time ends the connection, as it does in the
+        SDKs.
+
+        Raises:
+            ConnectionLost: there is no connection.
+            ValueError: the topic or the payload does not fit into an MQTT packet.
+        """
+        if not qos:
+            self._send(Publish(topic, payload))
+            on_answer(True)
+            return
+        packet_id = self._next_packet_id()
+        self._send(Publish(topic, payload, 1, packet_id=packet_id))
+        self._answers[packet_id] = Delivery(self._timers.now(), on_answer)
+        if self._watch_timer is None:
+            self._watch_timer = self._timers.schedule(self._timeout_seconds, self._watch)
+
+    @property
+    def in_flight(self) -> int:
+        """How many packets wait for their answer."""
+        return len(self._answers)
+
     def listen(self, topic_prefix: str, callback: Callable[[Publish], None]) -> None:
         """Give the messages whose topic starts with the prefix to a callback, from now on."""
-        self._listeners[topic_prefix] = callback
+        self._listeners = (*(each for each in self._listeners if each[0] != topic_prefix), (topic_prefix, callback))
 
     async def wait(self, future: "asyncio.Future[Answer]", what: str) -> Answer:
         """Await something that a packet of the server brings.
@@ -144,26 +192,35 @@ class MqttClient(asyncio.Protocol):
         """
         if self._transport is None and not future.done():
             raise self._lost()
-        self._waits.add(future)
-        # Half of what asyncio.timeout costs, and there are a dozen waits on the way of a device.
-        timer = asyncio.get_running_loop().call_later(self._timeout_seconds, self._expire, future, what)
+        waits = self._waits
+        if waits is None:
+            waits = self._waits = set()
+        waits.add(future)
+        timer = self._timers.schedule(self._timeout_seconds, self._expire, future, what)
         try:
             return await future
         finally:
             timer.cancel()
-            self._waits.discard(future)
+            waits.discard(future)
+            if not waits:
+                # An idle connection keeps nothing for waits.
+                self._waits = None
 
     async def disconnect(self) -> None:
         """Say DISCONNECT and wait until the connection is closed, for at most 5 s."""
+        self.leave()
+        await self.wait_closed()
+
+    def leave(self) -> None:
+        """Say DISCONNECT and begin to close the connection, which ends by itself or is ended after 5 s."""
         if self._transport is None:
             return
         self.failure = self.failure or "disconnected"
-        self._transport.write(format_packet(Disconnect()))
+        self._transport.write(LAST_WORDS)
         self._transport.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self.wait_closed()
-        self.abort()
+        if self._beat_timer is not None:
+            self._beat_timer.cancel()
+        self._beat_timer = self._timers.schedule(CLOSE_SECONDS, self.abort)
 
     async def wait_closed(self) -> None:
         """Return when the connection has ended; `failure` says why."""
@@ -204,14 +261,18 @@ class MqttClient(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail whatever is waited for."""
         self._transport = None
-        if self._beat_timer is not None:
-            self._beat_timer.cancel()
+        for timer in (self._beat_timer, self._watch_timer):
+            if timer is not None:
+                timer.cancel()
         self.failure = self.failure or (str(exc) if exc is not None else "closed by the server")
-        for future in self._waits:
+        for future in self._waits or ():
             if not future.done():
                 future.set_exception(self._lost())
+        self._fail_deliveries()
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
+        if self.on_lost is not None:
+            self.on_lost()
 
     def pause_writing(self) -> None:
         """Let QoS 0 publishing wait."""
@@ -229,9 +290,7 @@ class MqttClient(asyncio.Protocol):
     def _take(self, packet: Packet) -> None:
         match packet:
             case Puback() | Suback():
-                future = self._answers.pop(packet.packet_id, None)
-                if future is not None and not future.done():
-                    future.set_result(packet)
+                self._answer(packet)
             case Publish():
                 self._deliver(packet)
             case Pingresp():
@@ -241,8 +300,15 @@ class MqttClient(asyncio.Protocol):
             case _:
                 self.abort(f"unexpected {type(packet).__name__.upper()}")
 
+    def _answer(self, packet: Puback | Suback) -> None:
+        waiting = self._answers.pop(packet.packet_id, None)
+        if isinstance(waiting, Delivery):
+            waiting.on_answer(True)
+        elif waiting is not None and not waiting.done():
+            waiting.set_result(packet)
+
     def _deliver(self, packet: Publish) -> None:
-        callback = next((each for prefix, each in self._listeners.items() if packet.topic.startswith(prefix)), None)
+        callback = next((each for prefix, each in self._listeners if packet.topic.startswith(prefix)), None)
         if callback is None:
             logger.debug("%s: nobody listens to %s", self.peer, packet.topic)
         else:
@@ -285,7 +351,26 @@ class MqttClient(asyncio.Protocol):
         if self._pinged:
             self._send(Pingreq())
         self._said = False
-        self._beat_timer = asyncio.get_running_loop().call_later(interval, self._beat, interval)
+        self._beat_timer = self._timers.schedule(interval, self._beat, interval)
+
+    def _watch(self) -> None:
+        """End a connection whose oldest posted message was not acknowledged in time."""
+        self._watch_timer = None
+        oldest = next((each for each in self._answers.values() if isinstance(each, Delivery)), None)
+        if oldest is None:
+            return
+        deadline = oldest.posted_at + self._timeout_seconds
+        if deadline <= self._timers.now():
+            self.abort(f"no PUBACK within {self._timeout_seconds:g} s")
+        else:
+            self._watch_timer = self._timers.schedule_at(deadline, self._watch)
+
+    def _fail_deliveries(self) -> None:
+        deliveries = [each for each in self._answers.values() if isinstance(each, Delivery)]
+        if deliveries:
+            self._answers = {}
+        for delivery in deliveries:
+            delivery.on_answer(False)
 
     def _expire(self, future: "asyncio.Future[Any]", what: str) -> None:
         if not future.done():

@@ -67,12 +67,12 @@ class ProvisioningClient:
                     step = await _exchange(client, inbox, registration, step)
             return step
         finally:
-            await client.disconnect()
+            client.leave()
 
     async def _connect(self, credential: OnboardingCredential) -> MqttClient:
         settings = self.settings
         host, port = settings.dps_host, settings.dps_port
-        client = MqttClient(f"{host}:{port}", settings.timeout_seconds)
+        client = MqttClient(f"{host}:{port}", settings.timeout_seconds, self.dialer.timers)
         certificate = credential if isinstance(credential, ClientCertificate) else None
         with self.phases.measure(Phase.DPS_TLS):
             await self.dialer.open(host, port, client, certificate, settings.timeout_seconds)
@@ -99,8 +99,9 @@ class ProvisioningClient:
 
 async def _exchange(client: MqttClient, inbox: Inbox, registration: Registration, ask: Ask) -> Ask | RegistrationResult:
     """Send a request when its time has come, and give the step that its answer leads to."""
-    await asyncio.sleep(ask.after_seconds)
-    await client.publish(ask.request.topic, ask.request.payload)
+    if ask.after_seconds:
+        await asyncio.sleep(ask.after_seconds)
+    client.post(ask.request.topic, ask.request.payload)
     step = None
     while step is None:
         step = registration.receive(await inbox.get())

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
@@ -86,10 +87,16 @@ def chain_of(body: dict[str, Any], name: str) -> tuple[x509.Certificate, ...]:
     return tuple(_certificate(item, name) for item in value)
 
 
+@lru_cache(maxsize=16)
+def _load(text: str) -> x509.Certificate:
+    """Read a certificate; the issuing CAs come with every device's leaf, and are read once."""
+    return x509.load_der_x509_certificate(base64.b64decode(text, validate=True))
+
+
 def _certificate(item: object, name: str) -> x509.Certificate:
     if not isinstance(item, str):
         raise UnexpectedResponse(f"the member {name!r} holds a {type(item).__name__}, not a base64 text")
     try:
-        return x509.load_der_x509_certificate(base64.b64decode(item, validate=True))
+        return _load(item)
     except (ValueError, binascii.Error, x509.InvalidVersion):
         raise UnexpectedResponse(f"the member {name!r} holds a text that is not a base64 DER certificate") from None

@@ -33,6 +33,7 @@ from certs.keys import KeyType, generate_key
 from device_sim.credential import ClientCertificate, SymmetricKey
 from device_sim.errors import ServerUnreachable
 from device_sim.settings import DeviceSettings
+from device_sim.timer_wheel import TimerWheel
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DPS_HOST, HUB_HOST = "dps.example", "hub1.example"
@@ -154,6 +155,7 @@ class Cloud:
         self.reply: Callable[[Wire, Packet], list[Packet] | None] = lambda _wire, _packet: None
         self.wires: list[Wire] = []
         self.registrations = 0
+        self.timers = TimerWheel()
 
     async def open(
         self, host: str, port: int, protocol: asyncio.Protocol, certificate: ClientCertificate | None, seconds: float
