@@ -1,0 +1,126 @@
+"""What a fleet needs before its clock starts: an onboarding credential for each device, and keys for their CSRs."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from device_sim.credential import OnboardingCredential
+from device_sim.credentials import (
+    CredentialsError,
+    OnboardingCa,
+    derive_keys,
+    issue_certificates,
+    read_individual_keys,
+    read_onboarding_ca,
+)
+from device_sim.key_pool import FleetKeys, KeyPool, KeyPoolError, read_key_pool
+from device_sim.scenario import Scenario
+from device_sim.scenario_credential import DevelopmentCa, GivenCa, GroupKey, IndividualKeys
+from device_sim.scenario_faults import is_hit
+from emulator.commands.endpoint import Endpoint
+from emulator.commands.options import CommandFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The credentials of a fleet's devices, in their order, and the keys that they will ask certificates for."""
+
+    credentials: Sequence[OnboardingCredential]
+    keys: FleetKeys
+    pool: KeyPool
+
+
+def prepare(scenario: Scenario, endpoint: Endpoint, console: Console) -> Prepared:
+    """Make or read everything that takes time and is not to be measured.
+
+    Raises:
+        CommandFailed: a file does not hold what it should, or the endpoint has not what the scenario takes from it.
+        OSError: a file cannot be read.
+    """
+    try:
+        credentials = _credentials(scenario, endpoint, console)
+        pool = _pool(scenario, console)
+    except (CredentialsError, KeyPoolError) as error:
+        raise CommandFailed(str(error)) from error
+    return Prepared(credentials, FleetKeys(pool, scenario.devices, partial(_is_reused, scenario)), pool)
+
+
+@contextmanager
+def show_progress(console: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how far a preparation is, and in the end one line that says how long it took."""
+    began = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda made: progress.update(task, completed=made)
+    console.print(f"{what}: {total:,} in {time.monotonic() - began:.1f} s")
+
+
+def _credentials(scenario: Scenario, endpoint: Endpoint, console: Console) -> Sequence[OnboardingCredential]:
+    credential = scenario.credential
+    match credential:
+        case IndividualKeys():
+            return read_individual_keys(credential.file, scenario.devices)
+        case GroupKey():
+            return derive_keys(_group_key(credential, endpoint), _names(scenario))
+        case GivenCa():
+            ca = read_onboarding_ca(credential.certificate, credential.key)
+        case DevelopmentCa():
+            ca = OnboardingCa(endpoint.dev_ca())
+    with show_progress(console, "onboarding certificates", scenario.devices) as progress:
+        return issue_certificates(
+            ca,
+            _names(scenario),
+            credential.onboarding_key_type,
+            timedelta(days=credential.validity_days),
+            datetime.now(UTC),
+            progress=progress,
+        )
+
+
+def _names(scenario: Scenario) -> list[str]:
+    return [scenario.registration_id(device) for device in range(scenario.devices)]
+
+
+def _group_key(credential: GroupKey, endpoint: Endpoint) -> str:
+    if credential.key is not None:
+        return credential.key.get_secret_value()
+    if credential.key_file is not None:
+        return credential.key_file.read_text(encoding="ascii", errors="replace").strip()
+    return endpoint.group_key()
+
+
+def _pool(scenario: Scenario, console: Console) -> KeyPool:
+    if not scenario.csr or scenario.keys is None:
+        return KeyPool(scenario.key_type)
+    pool = _read_pool(scenario.keys, scenario, console)
+    if pool.key_type is not scenario.key_type:
+        raise KeyPoolError(
+            f"{scenario.keys} holds {pool.key_type.value} keys, the scenario wants {scenario.key_type.value}"
+        )
+    if len(pool) < scenario.devices:
+        console.print(
+            f"{scenario.keys} holds {len(pool):,} keys for {scenario.devices:,} devices: "
+            "the others' are made while it runs",
+            style="yellow",
+        )
+    return pool
+
+
+def _read_pool(path: Path, scenario: Scenario, console: Console) -> KeyPool:
+    generations = 2 if scenario.behaviour.renewal is not None else 1
+    began = time.monotonic()
+    pool = read_key_pool(path, scenario.devices * generations)
+    console.print(f"keys for CSRs: {len(pool):,} read in {time.monotonic() - began:.1f} s")
+    return pool
+
+
+def _is_reused(scenario: Scenario, device: int) -> bool:
+    return is_hit("key_reuse", scenario.device_faults.key_reuse, device, scenario.seed)
