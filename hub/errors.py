@@ -50,16 +50,64 @@ class CredentialOperationFailed(HubError):
     code = 400040
 
 
+class GenericUnauthorized(HubError):
+    """401000: no Authorization header, or none that can be read."""
+
+    code = 401000
+
+
+class IotHubNotFound(HubError):
+    """401001: no hub has this name."""
+
+    code = 401001
+
+
+class IotHubUnauthorizedAccess(HubError):
+    """401002: the policy of the token has not the right that the request needs."""
+
+    code = 401002
+
+
+class IotHubUnauthorized(HubError):
+    """401003: the token is expired, for something else, or not signed with a key of its policy."""
+
+    code = 401003
+
+
 class GenericForbidden(HubError):
     """403000: more of something than a hub holds."""
 
     code = 403000
 
 
+class DeviceMaximumQueueDepthExceeded(HubError):
+    """403004: the device has as many cloud-to-device messages waiting as it may have."""
+
+    code = 403004
+
+
+class InvalidMessageExpiryTime(HubError):
+    """403009: a message would expire in the past, or too late."""
+
+    code = 403009
+
+
 class OperationNotAvailableInCurrentTier(HubError):
     """403010: the hub has no namespace, so it has no certificate management."""
 
     code = 403010
+
+
+class DeviceMaximumInflightMethodExceeded(HubError):
+    """403800: too many calls of methods of one device wait for their answers."""
+
+    code = 403800
+
+
+class GenericNotFound(HubError):
+    """404000: there is no such resource."""
+
+    code = 404000
 
 
 class DeviceNotFound(HubError):
@@ -78,6 +126,24 @@ class ModuleNotFound(HubError):
     """404010: no module with this ID on the device."""
 
     code = 404010
+
+
+class DeviceNotOnline(HubError):
+    """404103: the device is not connected, or takes no method calls."""
+
+    code = 404103
+
+
+class DeviceConnectionClosedRemotely(HubError):
+    """404104: the device went away in the middle of a method call (when the service says so is assumed)."""
+
+    code = 404104
+
+
+class GenericMethodNotAllowed(HubError):
+    """405000: the resource has no such method."""
+
+    code = 405000
 
 
 class DeviceAlreadyExists(HubError):
@@ -107,6 +173,12 @@ class PreconditionFailed(HubError):
     code = 412001
 
 
+class DeviceMessageLockLost(HubError):
+    """412002: the message, or the feedback, is no longer locked with this token."""
+
+    code = 412002
+
+
 class CredentialManagementPreconditionFailed(HubError):
     """412005: the device has no policy in the namespace, so nobody can issue for it.
 
@@ -126,3 +198,15 @@ class ServerError(HubError):
     """500001: the hub failed, the request was right."""
 
     code = 500001
+
+
+class GenericBadGateway(HubError):
+    """502000: the device answered a method call with something that is no JSON (assumed)."""
+
+    code = 502000
+
+
+class GatewayTimeout(HubError):
+    """504101: the device did not answer a method call in time."""
+
+    code = 504101
