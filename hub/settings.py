@@ -16,6 +16,9 @@ class HubSettings:
         partition_count: partitions of the event log, 1–32; changing it moves devices to other partitions.
         max_subscriptions: topic filters one connection may hold.
         max_message_bytes: the largest device-to-cloud message, counted as Azure counts.
+        c2d_time_to_live: how long a cloud-to-device message that names no expiry waits for its device.
+        c2d_max_delivery_count: how often such a message may be abandoned before it is dead-lettered.
+        deliver_earlier_messages: deliver messages that came before the device subscribed, too.
         issuing_delay: time between the two answers to a certificate request; zero answers both at once.
         operation_lifetime: how long a certificate request, and then its result, is kept.
         disable_local_auth: refuse tokens of shared access policies.
@@ -32,6 +35,9 @@ class HubSettings:
     partition_count: int = 2
     max_subscriptions: int = 5
     max_message_bytes: int = 262_144
+    c2d_time_to_live: timedelta = timedelta(hours=1)
+    c2d_max_delivery_count: int = 10
+    deliver_earlier_messages: bool = False
     issuing_delay: timedelta = timedelta(0)
     operation_lifetime: timedelta = timedelta(hours=12)
     disable_local_auth: bool = False
