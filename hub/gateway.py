@@ -7,29 +7,38 @@ from datetime import datetime
 
 from broker.gateway import Action, Close, ConnectRequest, ConnectReturnCode, Refusal, Session, Will
 from hub.access import Access, Admission
+from hub.c2d import DELIVERY, CloudToDevice
+from hub.connections import Connections
 from hub.credentials import Credentials
 from hub.errors import MessageTooLarge
 from hub.event_log import EventLog
+from hub.feedback import Feedback
 from hub.grant import Denial
+from hub.methods import Methods
 from hub.property_bag import PropertyBagError, parse_property_bag
 from hub.session import HubSession, Sessions
 from hub.settings import HubSettings
 from hub.telemetry import Telemetry
 from hub.topics import (
     CREDENTIALS_FILTER,
+    METHODS_FILTER,
     Operation,
     UnknownTopic,
+    devicebound_filter,
     may_subscribe,
+    parse_method_status,
     parse_service_topic,
     parse_telemetry_topic,
     telemetry_topic,
 )
+from hub.twin_requests import TwinRequests
+from hub.twins import Twins
 
 log = logging.getLogger("hub")
 
 
 class HubGateway:
-    """Implements `broker.gateway.Gateway` for one hub; it keeps no state but what is in the store."""
+    """Implements `broker.gateway.Gateway` for one hub; what is to last is in the store."""
 
     def __init__(
         self,
@@ -40,6 +49,12 @@ class HubGateway:
         event_log: EventLog,
         telemetry: Telemetry,
         credentials: Credentials,
+        connections: Connections,
+        twins: Twins,
+        twin_requests: TwinRequests,
+        methods: Methods,
+        c2d: CloudToDevice,
+        feedback: Feedback,
     ) -> None:
         self._settings = settings
         self._access = access
@@ -47,6 +62,12 @@ class HubGateway:
         self._event_log = event_log
         self._telemetry = telemetry
         self._credentials = credentials
+        self._connections = connections
+        self._twins = twins
+        self._twin_requests = twin_requests
+        self._methods = methods
+        self._c2d = c2d
+        self._feedback = feedback
 
     def connect(self, request: ConnectRequest, now: datetime) -> HubSession | Refusal:
         """Authenticate, check the will, then resume or begin the session.
@@ -68,10 +89,14 @@ class HubGateway:
         log.info("device %s: connected to hub %s from %s", request.client_id, self._settings.name, request.remote)
         return session
 
-    def opened(self, session: Session, now: datetime) -> list[Action]:  # noqa: ARG002 (the port)
-        """Send what a resumed session still waits for."""
+    def opened(self, session: Session, now: datetime) -> list[Action]:
+        """Count the device as connected, and send what a resumed session still waits for."""
         hub_session = _own(session)
-        return self._credentials.deliver(hub_session) if hub_session.session_present else []
+        self._connections.opened(hub_session, now)
+        if not hub_session.session_present:
+            return []
+        held = [*self._credentials.deliver(hub_session), *self._c2d.deliver(hub_session, now)]
+        return held + self._methods.deliver(hub_session)
 
     def may_subscribe(self, session: Session, topic_filter: str) -> bool:
         """Tell whether the filter is one of the documented ones for this device."""
@@ -87,9 +112,15 @@ class HubGateway:
         limit = self._settings.max_subscriptions
         if not self._sessions.subscribe(hub_session, topic_filters, now, limit):
             return _close(hub_session, f"SUBSCRIBE would exceed the {limit} subscriptions a connection may hold")
-        if any(topic_filter == CREDENTIALS_FILTER for topic_filter, _ in topic_filters):
-            return self._credentials.deliver(hub_session)
-        return []
+        names = {topic_filter for topic_filter, _ in topic_filters}
+        actions: list[Action] = []
+        if CREDENTIALS_FILTER in names:
+            actions += self._credentials.deliver(hub_session)
+        if devicebound_filter(hub_session.device_id) in names:
+            actions += self._c2d.deliver(hub_session, now)
+        if METHODS_FILTER in names:
+            actions += self._methods.deliver(hub_session)
+        return actions
 
     def unsubscribed(self, session: Session, topic_filters: Sequence[str], now: datetime) -> list[Action]:  # noqa: ARG002 (the port)
         """Forget the filters."""
@@ -125,14 +156,19 @@ class HubGateway:
             return _close(session, str(error))
         return []
 
-    def acknowledged(self, session: Session, token: str, now: datetime) -> list[Action]:  # noqa: ARG002 (the port)
-        """Take note that the device has the result of a certificate request."""
-        self._credentials.acknowledged(_own(session), token)
+    def acknowledged(self, session: Session, token: str, now: datetime) -> list[Action]:
+        """Take note that the device has a cloud-to-device message, or the result of a certificate request."""
+        if token.startswith(DELIVERY):
+            self._c2d.acknowledged(_own(session), token, now)
+        else:
+            self._credentials.acknowledged(_own(session), token)
         return []
 
     def disconnected(self, session: Session, now: datetime, *, will: Will | None) -> list[Action]:
-        """Publish the will as telemetry, and forget a session with CleanSession 1."""
+        """Publish the will as telemetry, fail open method calls, and forget a session with CleanSession 1."""
         hub_session = _own(session)
+        self._connections.closed(hub_session, now)
+        self._methods.disconnected(hub_session)
         if will is not None:
             self._accept_will(hub_session, will, now)
         self._sessions.close(hub_session)
@@ -140,8 +176,10 @@ class HubGateway:
         return []
 
     def tick(self, now: datetime) -> list[Action]:
-        """Issue certificates that are due, and forget expired requests."""
-        return self._credentials.tick(now)
+        """Do what is due: certificates, messages, feedback, method calls, connections of devices that are gone."""
+        self._methods.tick(now)
+        self._feedback.tick(now)
+        return [*self._credentials.tick(now), *self._c2d.tick(now), *self._connections.condemned()]
 
     def _open(self, admission: Admission, request: ConnectRequest, topic: str) -> HubSession:
         user = admission.user
@@ -155,6 +193,7 @@ class HubGateway:
             system["iothub-connection-module-id"] = user.module_id
         if user.model_id is not None:
             system["dt-dataschema"] = user.model_id
+            self._twins.announce_model(user.client_id, user.model_id)
         return HubSession(
             key=key,
             device_id=user.device_id,
@@ -174,10 +213,16 @@ class HubGateway:
 
     def _serve(self, session: HubSession, topic: str, payload: bytes, now: datetime) -> list[Action]:
         request = parse_service_topic(topic)
-        if request.operation is Operation.ISSUE_CERTIFICATE:
-            return self._credentials.request(session, request.request_id, payload, now)
-        log.warning("device %s: %s is not served yet", session.device_id, request.operation.value)
-        return []
+        match request.operation:
+            case Operation.GET_TWIN:
+                return self._twin_requests.get(session, request.request_id)
+            case Operation.PATCH_REPORTED:
+                return self._twin_requests.report(session, topic, request.request_id, payload, now)
+            case Operation.ANSWER_METHOD:
+                self._methods.answered(session, request.request_id, parse_method_status(topic), payload)
+                return []
+            case Operation.ISSUE_CERTIFICATE:
+                return self._credentials.request(session, request.request_id, payload, now)
 
     def _accept_will(self, session: HubSession, will: Will, now: datetime) -> None:
         bag = parse_telemetry_topic(will.topic, session.telemetry_topic)

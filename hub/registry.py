@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from adr.store import Record, RevisionMismatch, Store
+from hub.connections import Connections
 from hub.errors import (
     DeviceAlreadyExists,
     DeviceNotFound,
@@ -33,14 +34,18 @@ from hub.identity_json import (
 log = logging.getLogger("hub")
 
 # What a device leaves behind in other tables, under its ID or its ID and a slash.
-DEPENDENT_TABLES = ("modules", "sessions", "credentials")
+DEPENDENT_TABLES = ("modules", "sessions", "credentials", "twins", "c2d")
 
 
 class DeviceRegistry:
-    """Devices and modules of one hub; IDs are case-sensitive."""
+    """Devices and modules of one hub; IDs are case-sensitive.
 
-    def __init__(self, store: Store, hub_name: str) -> None:
+    A device that is disabled or deleted loses its connections: `Connections.condemned` has them.
+    """
+
+    def __init__(self, store: Store, hub_name: str, connections: Connections | None = None) -> None:
         self._store = store
+        self._connections = connections or Connections()
         self._hub_name = hub_name
         self._devices = f"{hub_name}.devices"
         self._modules = f"{hub_name}.modules"
@@ -95,6 +100,9 @@ class DeviceRegistry:
                 f"ETag {etag!r} of device {identity.device_id} is not the present {present.etag!r}"
             )
         changed = identity.status is not present.status
+        if changed and not identity.enabled:
+            reason = f"device {identity.device_id} was disabled"
+            self._connections.condemn(self._key(identity.device_id), identity.device_id, reason)
         updated = replace(
             present,
             authentication=_complete(identity.authentication),
@@ -120,7 +128,7 @@ class DeviceRegistry:
         return self.update(replace(present, authentication=authentication), now), False
 
     def delete(self, device_id: str, *, etag: str | None = None) -> None:
-        """Delete a device with its modules, sessions and certificate operations.
+        """Delete a device with its modules, twins, sessions, messages and certificate operations.
 
         Raises:
             DeviceNotFound: no such device.
@@ -132,6 +140,8 @@ class DeviceRegistry:
         self._store.delete(self._devices, device_id, expected=record.revision)
         for table in DEPENDENT_TABLES:
             self._forget(f"{self._hub_name}.{table}", device_id)
+        self._connections.condemn(self._key(device_id), device_id, f"device {device_id} was deleted")
+        self._connections.forget(self._key(device_id), device_id)
         log.info("device %s: deleted from hub %s", device_id, self._hub_name)
 
     def get_module(self, device_id: str, module_id: str) -> ModuleIdentity | None:
@@ -142,6 +152,10 @@ class DeviceRegistry:
     def list_modules(self, device_id: str) -> list[ModuleIdentity]:
         """Read the modules of a device (at most 1,000)."""
         return [parse_module_record(record) for record in self._store.list(self._modules, f"{device_id}/")]
+
+    def list_all_modules(self, after: str = "", limit: int = 1000) -> list[ModuleIdentity]:
+        """Read modules of all devices in the order of `{device}/{module}`, those after `after`."""
+        return [parse_module_record(record) for record in self._store.list(self._modules, after=after, limit=limit)]
 
     def create_module(
         self,
@@ -166,22 +180,58 @@ class DeviceRegistry:
         module = ModuleIdentity(
             device_id, module_id, generate_generation_id(now), "", _complete(authentication), now, managed_by
         )
-        key = f"{device_id}/{module_id}"
-        if self._store.get(self._modules, key):
+        if self._store.get(self._modules, f"{device_id}/{module_id}"):
             raise ModuleAlreadyExistsOnDevice(f"module {module_id} is already registered on device {device_id}")
-        revision = self._store.put(self._modules, key, format_module_record(module), expected=0)
-        return replace(module, etag=format_etag(module.generation_id, revision))
+        return self._put_module(module)
 
-    def delete_module(self, device_id: str, module_id: str) -> None:
-        """Delete a module.
+    def update_module(self, module: ModuleIdentity, *, etag: str | None = None) -> ModuleIdentity:
+        """Replace authentication and `managed_by` of a module; `etag` None overwrites whatever is there.
+
+        Raises:
+            ArgumentInvalid: keys or thumbprints are malformed.
+            ModuleNotFound: no such module.
+            PreconditionFailed: `etag` is not the module's.
+        """
+        present = self.require_module(module.device_id, module.module_id, etag)
+        authentication = _complete(module.authentication)
+        return self._put_module(replace(present, authentication=authentication, managed_by=module.managed_by))
+
+    def delete_module(self, device_id: str, module_id: str, *, etag: str | None = None) -> None:
+        """Delete a module with its twin and session.
 
         Raises:
             ModuleNotFound: no such module.
+            PreconditionFailed: `etag` is not the module's.
         """
+        self.require_module(device_id, module_id, etag)
         key = f"{device_id}/{module_id}"
-        if not self._store.delete(self._modules, key):
+        for table in ("modules", "sessions", "twins"):
+            self._store.delete(f"{self._hub_name}.{table}", key)
+        self._connections.condemn_one(self._key(key), f"module {key} was deleted")
+
+    def require_module(self, device_id: str, module_id: str, etag: str | None = None) -> ModuleIdentity:
+        """Read a module that must be there, with this ETag unless it is None.
+
+        Raises:
+            ModuleNotFound: no such module.
+            PreconditionFailed: `etag` is not the module's.
+        """
+        present = self.get_module(device_id, module_id)
+        if present is None:
             raise ModuleNotFound(f"device {device_id} has no module {module_id}")
-        self._store.delete(f"{self._hub_name}.sessions", key)
+        if etag not in (None, present.etag):
+            raise PreconditionFailed(
+                f"ETag {etag!r} of module {device_id}/{module_id} is not the present {present.etag!r}"
+            )
+        return present
+
+    def _put_module(self, module: ModuleIdentity) -> ModuleIdentity:
+        key = f"{module.device_id}/{module.module_id}"
+        revision = self._store.put(self._modules, key, format_module_record(module))
+        return replace(module, etag=format_etag(module.generation_id, revision))
+
+    def _key(self, client_id: str) -> str:
+        return f"{self._hub_name}/{client_id}"
 
     def _require(self, device_id: str) -> tuple[Record, DeviceIdentity]:
         record = self._store.get(self._devices, device_id)

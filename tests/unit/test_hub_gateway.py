@@ -90,24 +90,6 @@ def test_filter_outside_the_list_may_not_be_subscribed(house: Any) -> None:
     assert not house.hub.gateway.may_subscribe(session, "devices/dev2/messages/devicebound/#")
 
 
-@pytest.mark.parametrize(
-    "topic",
-    [
-        "$iothub/twin/GET/?$rid=1",
-        "$iothub/twin/PATCH/properties/reported/?$rid=1",
-        "$iothub/methods/res/200/?$rid=1",
-    ],
-)
-def test_twin_and_method_requests_are_not_answered_yet_but_close_nothing(
-    house: Any, topic: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    device = house.connect("dev1", peer_chain=house.onboard("dev1"))
-    device.subscribe(*FILTERS)
-    device.publish(topic)
-    assert (device.received, device.closed) == ([], None)
-    assert "is not served yet" in caplog.text
-
-
 def test_module_gets_no_certificate(house: Any) -> None:
     house.onboard("dev1")
     key = house.hub.registry.create_module("dev1", "mod1", None, NOW).authentication.primary_key
