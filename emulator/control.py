@@ -1,4 +1,4 @@
-"""The control API: plain HTTP on loopback only, for health, connection data, events and CA certificates."""
+"""The control API: plain HTTP on loopback only, for health, connection data, events, CA certificates and hubs."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from adr.errors import AdrError
 from emulator.bootstrap import Resources
 from emulator.events import read_events
+from emulator.hub_rest.api import HubRest
 
 
 class ControlFront:
@@ -20,6 +21,7 @@ class ControlFront:
         health: tells what `GET /health` answers.
         information: tells what `GET /info` answers.
         resources: what the rest of the API shows.
+        hub_rest: serves the hubs under `/hubs/{hub}/`.
     """
 
     def __init__(
@@ -27,10 +29,12 @@ class ControlFront:
         health: Callable[[], Mapping[str, Any]],
         information: Callable[[], Mapping[str, Any]],
         resources: Resources,
+        hub_rest: HubRest,
     ) -> None:
         self._health = health
         self._information = information
         self._resources = resources
+        self._hub_rest = hub_rest
         self._runner = web.AppRunner(self._application(), access_log=None)
 
     def _application(self) -> web.Application:
@@ -40,6 +44,7 @@ class ControlFront:
         application.router.add_get("/events", self._get_events)
         application.router.add_get("/ca.pem", self._get_server_ca)
         application.router.add_get("/ca/{namespace}/{policy}.cer", self._get_issuer)
+        application.router.add_route("*", "/hubs/{hub}/{path:.*}", self._hub_rest.serve_local)
         return application
 
     async def listen(self, address: str, port: int) -> int:

@@ -18,6 +18,8 @@ from emulator.bootstrap import Resources
 from emulator.clock import Clock
 from emulator.control import ControlFront
 from emulator.https import HttpsFront
+from emulator.hub_rest.api import HubRest
+from emulator.hub_rest.delivery import BrokerDelivery
 from emulator.information import describe
 from emulator.listeners import Endpoints, Listeners, PortTaken
 from emulator.store import SqliteStore
@@ -42,8 +44,9 @@ class Process:
         self._broker = Broker(router(resources), store.commit, clock.now)
         context = server_context(resources.server_certificates)
         self._mqtt = TlsServer(context, self._broker.connection)
-        self._https = HttpsFront(context, self._broker.connection)
-        self._control = ControlFront(self.health, self.information, resources)
+        hub_rest = HubRest(resources.hubs, BrokerDelivery(self._broker), clock.now)
+        self._https = HttpsFront(context, self._broker.connection, [hub_rest.serve])
+        self._control = ControlFront(self.health, self.information, resources, hub_rest)
         self._endpoints: Endpoints | None = None
         self._housekeeping: asyncio.Task[None] | None = None
 
