@@ -13,6 +13,8 @@ from device_sim.timeline import Timeline, coarse
 
 MAX_REASONS: Final = 100
 OTHER_REASONS: Final = "other reasons"
+# A thousand devices are onboarded within seconds: the first moments are short, and widen as the run goes on.
+FIRST_MOMENT_SECONDS: Final = 0.25
 
 
 class DeviceState(StrEnum):
@@ -89,7 +91,7 @@ class Recorder:
         self._totals: dict[str, Series] = {}
         self._messages: dict[str, Series] = {}
         self._errors: dict[tuple[str, str], int] = {}
-        self._timeline = Timeline(self._states)
+        self._timeline = Timeline(self._states, seconds=FIRST_MOMENT_SECONDS)
 
     def moved(self, before: DeviceState | None, after: DeviceState) -> None:
         """Take note that a device is in another state; `before` is None for a device that is new."""

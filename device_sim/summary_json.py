@@ -45,7 +45,7 @@ def summary_members(summary: Summary) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "startedAt": summary.started_at.isoformat(),
-        "elapsedSeconds": round(snapshot.elapsed_seconds, 6),
+        "elapsedSeconds": snapshot.elapsed_seconds,
         "devices": dict(snapshot.states),
         "reconnects": snapshot.reconnects,
         "totals": _measured_members(snapshot.totals),
@@ -70,8 +70,8 @@ def _measured_members(series: Mapping[str, Measured]) -> dict[str, Any]:
             "label": each.label,
             "count": each.times,
             "perSecond": round(each.rate, 3),
-            "firstSecond": round(each.first, 6),
-            "lastSecond": round(each.last, 6),
+            "firstSecond": each.first,
+            "lastSecond": each.last,
             "seconds": _histogram_members(each.histogram) if each.histogram.count else None,
         }
         for name, each in series.items()

@@ -1,13 +1,12 @@
 """One summary out of those of several workers that ran parts of one fleet at the same time."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import reduce
 
-from device_sim.histogram import Histogram
 from device_sim.summary import ErrorCount, Measured, Snapshot, Summary
-from device_sim.timeline import Moment
+from device_sim.timeline import Moment, added
 
 
 def merge_summaries(summaries: Sequence[Summary]) -> Summary:
@@ -45,7 +44,7 @@ def _merge_snapshots(parts: Sequence[tuple[float, Snapshot]]) -> Snapshot:
             errors[each.reason, each.phase] += each.count
     return Snapshot(
         elapsed_seconds=max(offset + snapshot.elapsed_seconds for offset, snapshot in parts),
-        states=_sum(snapshot.states for _, snapshot in parts),
+        states=reduce(added, (snapshot.states for _, snapshot in parts)),
         reconnects=sum(snapshot.reconnects for _, snapshot in parts),
         phases=_merge_series([(offset, snapshot.phases) for offset, snapshot in parts]),
         totals=_merge_series([(offset, snapshot.totals) for offset, snapshot in parts]),
@@ -79,7 +78,7 @@ def _placed(summary: Summary, began: datetime, width: float) -> dict[int, Moment
     placed: dict[int, Moment] = {}
     for moment in summary.timeline:
         number = int((offset + moment.start) / width)
-        placed[number] = _join(placed[number], moment, moment.states) if number in placed else moment
+        placed[number] = placed[number].joined(moment, moment.states) if number in placed else moment
     return placed
 
 
@@ -87,7 +86,7 @@ def _merge_timelines(workers: Sequence[Mapping[int, Moment]], width: float) -> t
     end = max((max(worker, default=-1) for worker in workers), default=-1) + 1
     filled = [_filled(worker, end) for worker in workers]
     return tuple(
-        reduce(lambda one, other: _join(one, other, _sum((one.states, other.states))), moments, Moment(number * width))
+        reduce(lambda one, other: one.joined(other, added(one.states, other.states)), moments, Moment(number * width))
         for number, moments in enumerate(zip(*filled, strict=True))
     )
 
@@ -98,19 +97,3 @@ def _filled(worker: Mapping[int, Moment], end: int) -> list[Moment]:
     for number in range(end):
         moments.append(worker.get(number) or Moment(0.0, states=moments[-1].states))
     return moments[1:]
-
-
-def _join(one: Moment, other: Moment, states: Mapping[str, int]) -> Moment:
-    latencies = dict(one.latencies)
-    for name, histogram in other.latencies.items():
-        latencies[name] = latencies.get(name, Histogram()).merged(histogram)
-    messages, errors = _sum((one.messages, other.messages)), _sum((one.errors, other.errors))
-    return Moment(one.start, latencies, messages, errors, states)
-
-
-def _sum(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for part in parts:
-        for name, count in part.items():
-            total[name] = total.get(name, 0) + count
-    return total

@@ -36,6 +36,22 @@ class Moment:
     errors: Mapping[str, int] = field(default_factory=dict)
     states: Mapping[str, int] = field(default_factory=dict)
 
+    def joined(self, other: "Moment", states: Mapping[str, int]) -> "Moment":
+        """Give one moment that counts what both do, with these states at its end."""
+        latencies = dict(self.latencies)
+        for name, histogram in other.latencies.items():
+            latencies[name] = latencies[name].merged(histogram) if name in latencies else histogram
+        return Moment(
+            self.start, latencies, added(self.messages, other.messages), added(self.errors, other.errors), states
+        )
+
+
+def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Add counts by name."""
+    total = dict(one)
+    _add(total, other)
+    return total
+
 
 class OpenMoment:
     """The stretch of time that is being counted; `packed` are its latencies once it is over."""

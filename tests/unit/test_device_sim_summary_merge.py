@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -7,6 +8,7 @@ from device_sim.phases import Phase
 from device_sim.recorder import DeviceState, Recorder
 from device_sim.summary import ErrorCount, Summary, Verdict
 from device_sim.summary_merge import merge_summaries
+from device_sim.timeline import Moment
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -26,6 +28,14 @@ def worker(late_by: float = 0.0, onboard_at: float = 0.5, seconds: float = 0.25)
     return recorder.summary("devices: 2\n", {"hublet": "0.1.0"})
 
 
+def in_seconds(summary: Summary, count: Callable[[Moment], int]) -> list[int]:
+    """Add up what is counted in the moments of each second."""
+    seconds = [0] * (int(summary.timeline[-1].start) + 1)
+    for moment in summary.timeline:
+        seconds[int(moment.start)] += count(moment)
+    return seconds
+
+
 def test_counts_and_histograms_add_up():
     merged = merge_summaries([worker(seconds=0.25), worker(seconds=0.5)]).snapshot
     assert merged.states["connected"] == 2
@@ -38,8 +48,7 @@ def test_counts_and_histograms_add_up():
 
 def test_workers_that_began_later_are_moved_on_the_time_line():
     merged = merge_summaries([worker(), worker(late_by=2.0)])
-    onboarded = [moment.messages.get("telemetry", 0) for moment in merged.timeline]
-    assert onboarded == [1, 0, 1, 0, 0]
+    assert in_seconds(merged, lambda moment: moment.messages.get("telemetry", 0)) == [1, 0, 1, 0, 0]
     assert merged.snapshot.elapsed_seconds == 4.5
     assert merged.snapshot.totals["onboarding"].last == 2.5
     assert merged.started_at == NOW
@@ -47,21 +56,19 @@ def test_workers_that_began_later_are_moved_on_the_time_line():
 
 def test_devices_of_a_worker_that_ended_stay_in_their_states():
     merged = merge_summaries([worker(), worker(late_by=2.0)])
-    assert [moment.states.get("connected", 0) for moment in merged.timeline] == [1, 1, 2, 2, 2]
+    ends = [moment.states.get("connected", 0) for moment in merged.timeline if moment.start % 1 == 0.75]
+    assert ends == [1, 1, 2, 2]
+    assert merged.timeline[-1].states["connected"] == 2
 
 
 def test_the_widest_moments_win():
     wide = worker()
-    wide = replace(
-        wide,
-        moment_seconds=2.0,
-        timeline=tuple(replace(each, start=2.0 * n) for n, each in enumerate(wide.timeline[:2])),
-    )
-    merged = merge_summaries([worker(), wide])
+    timeline = tuple(replace(each, start=2.0 * number) for number, each in enumerate(wide.timeline[:4]))
+    merged = merge_summaries([worker(), replace(wide, moment_seconds=2.0, timeline=timeline)])
     assert merged.moment_seconds == 2.0
-    assert [moment.start for moment in merged.timeline] == [0.0, 2.0]
-    assert merged.timeline[0].latencies["total.onboarding"].count == 2
-    assert merged.timeline[0].errors == {"ConnectionLost": 2}
+    assert [moment.start for moment in merged.timeline] == [0.0, 2.0, 4.0, 6.0]
+    assert [moment.errors.get("ConnectionLost", 0) for moment in merged.timeline] == [1, 0, 1, 0]
+    assert merged.timeline[0].latencies["total.onboarding"].count == 1
 
 
 def test_what_only_one_worker_measured_is_there():
