@@ -54,13 +54,16 @@ class CertificateAuthority:
         key_type: KeyType = KeyType.P384,
         validity: timedelta = ROOT_VALIDITY,
         profile: Profile = ROOT_CA,
+        key: PrivateKey | None = None,
     ) -> Self:
         """Make a key and a self-signed CA certificate that is valid from 5 minutes ago.
+
+        With a `key` of its own it certifies that one anew: what the CA signed before chains to the new certificate.
 
         Raises:
             ValueError: the common name does not have 1 to 64 characters.
         """
-        key = generate_key(key_type)
+        key = key or generate_key(key_type)
         subject = _subject(common_name)
         certificate = _sign(
             key,

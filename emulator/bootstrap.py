@@ -14,6 +14,7 @@ from cryptography import x509
 
 from adr.errors import NamespaceNotFound, PolicyNotFound
 from adr.registry import AdrRegistry
+from adr.rotation import rotate_issuers
 from adr.store import Store, StoreError
 from certs.keyfile import KeyStore, write_atomic
 from certs.keys import PrivateKey
@@ -40,11 +41,12 @@ __all__ = ["Resources", "bootstrap", "open_dev_ca", "recall"]
 logger = logging.getLogger("emulator")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Resources:
     """Everything the emulator serves, over one store.
 
-    `server_ca_file` is where clients find the server CA's certificate, None without a state directory.
+    `dev_ca` and `server` are replaced when they are renewed (`emulator.upkeep`). `server_ca_file` is where clients
+    find the server CA's certificate, None without a state directory.
     """
 
     adr: AdrRegistry
@@ -65,7 +67,15 @@ class Resources:
         return self.server.leaves
 
 
-def bootstrap(config: Config, store: Store, keys: KeyStore, state_dir: Path | None, now: datetime) -> Resources:
+def bootstrap(
+    config: Config,
+    store: Store,
+    keys: KeyStore,
+    state_dir: Path | None,
+    now: datetime,
+    *,
+    machine_now: datetime | None = None,
+) -> Resources:
     """Create what is declared and missing, update what is declared otherwise, find the rest again.
 
     A second call with the same configuration writes nothing. What was done is logged; the caller commits.
@@ -76,6 +86,7 @@ def bootstrap(config: Config, store: Store, keys: KeyStore, state_dir: Path | No
         keys: the private keys of CAs and of the server.
         state_dir: where certificates are put for others to read; None puts them nowhere.
         now: the present.
+        machine_now: the machine's time, if it is another: the server's certificates are valid at both.
 
     Raises:
         AdrError: a policy cannot be made, for example because the root has expired.
@@ -86,22 +97,42 @@ def bootstrap(config: Config, store: Store, keys: KeyStore, state_dir: Path | No
     adr = AdrRegistry(store, keys, public_url=url, allow_short_validity=config.allow_short_validity)
     for name, namespace in config.namespaces.items():
         _declare_namespace(adr, name, namespace, now)
+    rotate_issuers(adr, now)
     services = declared_services(config, store)
     record_services(store, services)
     certificates = KeptCertificates(store, keys)
-    server = ensure_server_certificates(certificates, _server_names(config, services), now)
+    server = ensure_server_certificates(certificates, server_names(config, services), now, machine_now)
     dev_ca = ensure_development_ca(certificates, now)
     hubs, dps = _compose(services, adr, store)
-    for hub in hubs:
-        declare_hub_certificates(hub, config.hubs[hub.settings.name].ca_certificates, dev_ca)
-    host_names = {hub.name: hub.host_name for hub in services.hubs}
-    for service in dps:
+    resources = Resources(adr, hubs, dps, dev_ca, server, _server_ca_file(state_dir))
+    declare_trust(config, store, resources, now)
+    export(resources, state_dir)
+    return resources
+
+
+def declare_trust(config: Config, store: Store, resources: Resources, now: datetime) -> None:
+    """Bring the CAs of hubs and the enrollments to what is declared; `dev-ca` is the development CA as it is now.
+
+    Raises:
+        ConfigError: an enrollment that was made by other means is in the way.
+    """
+    for hub in resources.hubs:
+        declare_hub_certificates(hub, config.hubs[hub.settings.name].ca_certificates, resources.dev_ca)
+    host_names = {hub.settings.name: hub.settings.host_name for hub in resources.hubs}
+    for service in resources.dps:
         section = config.dps[service.settings.name]
-        DeclaredEnrollments(store, service, dev_ca, host_names).apply(section, now)
+        DeclaredEnrollments(store, service, resources.dev_ca, host_names).apply(section, now)
+
+
+def export(resources: Resources, state_dir: Path | None) -> None:
+    """Put the certificates of the development CA and the server CA where others read them.
+
+    Raises:
+        OSError: they cannot be written.
+    """
     if state_dir is not None:
-        export_development_ca(dev_ca, state_dir)
-        _export_server_ca(server.ca, StateDirectory(state_dir).server_ca)
-    return Resources(adr, hubs, dps, dev_ca, server, _server_ca_file(state_dir))
+        export_development_ca(resources.dev_ca, state_dir)
+        _export_server_ca(resources.server_ca, StateDirectory(state_dir).server_ca)
 
 
 def recall(store: Store, keys: KeyStore, state_dir: Path | None) -> Resources:
@@ -149,7 +180,7 @@ def _server_ca_file(state_dir: Path | None) -> Path | None:
     return None if state_dir is None else StateDirectory(state_dir).server_ca
 
 
-def _server_names(config: Config, services: Services) -> list[str]:
+def server_names(config: Config, services: Services) -> list[str]:
     """Collect what devices may dial: every host name, and the addresses we are bound to by name."""
     names = [name for dps in services.dps for name in dps.settings.host_names]
     names += [name for hub in services.hubs for name in (hub.host_name, *hub.aliases)]

@@ -1,6 +1,7 @@
 """The one clock of a process: what `now` is for issuing, validity, expiry and every deadline."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -10,6 +11,14 @@ LATEST = datetime(9900, 1, 1, tzinfo=UTC)
 def system_now() -> datetime:
     """Return the machine's time in UTC."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockState:
+    """How a clock stands: how far ahead of the machine's it runs, and where it stands still if it does."""
+
+    offset: timedelta = timedelta()
+    frozen_at: datetime | None = None
 
 
 class Clock:
@@ -32,7 +41,16 @@ class Clock:
     @property
     def offset(self) -> timedelta:
         """How far this clock is ahead of the machine's."""
-        return self.now() - self._source()
+        return self._offset if self._frozen_at is None else self._frozen_at - self._source()
+
+    @property
+    def state(self) -> ClockState:
+        """How this clock stands, for `restore`."""
+        return ClockState(self._offset, self._frozen_at)
+
+    def restore(self, state: ClockState) -> None:
+        """Stand as a clock stood, maybe in another process: what ran runs on, what stood still stands where it did."""
+        self._offset, self._frozen_at = state.offset, state.frozen_at
 
     def now(self) -> datetime:
         """Return the present moment."""

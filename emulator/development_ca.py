@@ -33,11 +33,14 @@ class DevelopmentCa:
 
 
 def ensure_development_ca(kept: KeptCertificates, now: datetime) -> DevelopmentCa:
-    """Find the development CA, and make what is missing or near expiry."""
+    """Find the development CA, and make what is missing or near expiry.
+
+    A root that is made anew keeps its key: devices whose chains end at the former certificate stay good.
+    """
     root = kept.authority(ROOT_NAME)
     if root is None or not is_fresh(root.certificate, now):
         root = CertificateAuthority.create_root(
-            "hublet development root", now, key_type=KeyType.P256, profile=ONBOARDING_ROOT
+            "hublet development root", now, profile=ONBOARDING_ROOT, key=kept.key(ROOT_NAME, KeyType.P256)
         )
         kept.keep(ROOT_NAME, root)
         logger.info("development CA: root created")

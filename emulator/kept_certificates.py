@@ -67,6 +67,7 @@ class KeptCertificates:
             raise StoreError(f"a private key of the state is damaged: {error}") from error
 
 
-def is_fresh(certificate: x509.Certificate, now: datetime) -> bool:
-    """Tell whether a certificate is valid and will be so for a month."""
-    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - RENEWAL_MARGIN
+def is_fresh(certificate: x509.Certificate, *moments: datetime) -> bool:
+    """Tell whether a certificate is valid at these moments and will be so for a month after each."""
+    first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc - RENEWAL_MARGIN
+    return all(first <= moment < last for moment in moments)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import Self
 
 from cryptography import x509
 
-from certs.authority import CertificateAuthority
+from certs.authority import ROOT_VALIDITY, CertificateAuthority
 from certs.extensions import extension_of
 from certs.keys import KeyType, PrivateKey
 from certs.path import issued_by
@@ -33,22 +34,47 @@ class ServerCertificates:
     leaves: tuple[tuple[x509.Certificate, PrivateKey], ...]
 
 
-def ensure_server_certificates(kept: KeptCertificates, host_names: Sequence[str], now: datetime) -> ServerCertificates:
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The machine's time and the emulator's: clients judge by either, so a server certificate is valid at both."""
+
+    earliest: datetime
+    latest: datetime
+
+    @classmethod
+    def of(cls, *moments: datetime) -> Self:
+        """Take the span that these moments lie in."""
+        return cls(min(moments), max(moments))
+
+    def validity(self, validity: timedelta) -> timedelta:
+        """How long a certificate lives that counts from the earliest moment, and for `validity` after the latest."""
+        return self.latest - self.earliest + validity
+
+    def has_fresh(self, certificate: x509.Certificate) -> bool:
+        """Tell whether a certificate is valid in all of the span and for a month after it."""
+        return is_fresh(certificate, self.earliest, self.latest)
+
+
+def ensure_server_certificates(
+    kept: KeptCertificates, host_names: Sequence[str], now: datetime, machine_now: datetime | None = None
+) -> ServerCertificates:
     """Find the server's certificates, and make those that are missing, near expiry or without one of the names.
 
-    A leaf keeps its key when it is made anew.
+    Each keeps its key when it is made anew: clients that trust a former certificate of the CA trust what it signs now.
 
     Args:
         kept: where they are.
         host_names: host names and IP addresses that devices dial, beside `localhost` and the loopback addresses.
         now: the present.
+        machine_now: the machine's time, by which most clients judge; None for the same.
     """
     names = tuple(dict.fromkeys((ALWAYS_NAMED[0], *host_names, *ALWAYS_NAMED[1:])))
+    span = Span.of(now, machine_now or now)
     present = find_server_certificates(kept)
-    if present is not None and all(_serves(leaf, present.ca, names, now) for leaf, _ in present.leaves):
+    if present is not None and all(_serves(leaf, present.ca, names, span) for leaf, _ in present.leaves):
         return present
-    ca = _ensure_ca(kept, now)
-    return ServerCertificates(ca.certificate, tuple(_ensure_leaf(kept, leaf, ca, names, now) for leaf in LEAVES))
+    ca = _ensure_ca(kept, span)
+    return ServerCertificates(ca.certificate, tuple(_ensure_leaf(kept, leaf, ca, names, span) for leaf in LEAVES))
 
 
 def find_server_certificates(kept: KeptCertificates) -> ServerCertificates | None:
@@ -59,29 +85,36 @@ def find_server_certificates(kept: KeptCertificates) -> ServerCertificates | Non
     return ServerCertificates(ca, tuple((leaf.certificate, leaf.key) for leaf in leaves if leaf is not None))
 
 
-def _ensure_ca(kept: KeptCertificates, now: datetime) -> CertificateAuthority:
+def _ensure_ca(kept: KeptCertificates, span: Span) -> CertificateAuthority:
     present = kept.authority(CA_NAME)
-    if present is not None and is_fresh(present.certificate, now):
+    if present is not None and span.has_fresh(present.certificate):
         return present
-    logger.info("server CA: created; clients have to trust it")
-    ca = CertificateAuthority.create_root(CA_COMMON_NAME, now, key_type=KeyType.RSA2048, profile=SERVER_CA)
+    logger.info("server CA: created; clients have to trust it" if present is None else "server CA: certified anew")
+    ca = CertificateAuthority.create_root(
+        CA_COMMON_NAME,
+        span.earliest,
+        validity=span.validity(ROOT_VALIDITY),
+        profile=SERVER_CA,
+        key=kept.key(CA_NAME, KeyType.RSA2048),
+    )
     return kept.keep(CA_NAME, ca)
 
 
 def _ensure_leaf(
-    kept: KeptCertificates, name: str, ca: CertificateAuthority, host_names: Sequence[str], now: datetime
+    kept: KeptCertificates, name: str, ca: CertificateAuthority, host_names: Sequence[str], span: Span
 ) -> tuple[x509.Certificate, PrivateKey]:
     present = kept.authority(name)
-    if present is not None and _serves(present.certificate, ca.certificate, host_names, now):
+    if present is not None and _serves(present.certificate, ca.certificate, host_names, span):
         return present.certificate, present.key
     key = kept.key(name, LEAVES[name])
-    leaf = ca.issue_server(host_names, key.public_key(), now, validity=LEAF_VALIDITY)
+    validity = span.validity(LEAF_VALIDITY)
+    leaf = ca.issue_server(host_names, key.public_key(), span.earliest, validity=validity)
     kept.keep_certificate(name, leaf)
     logger.info("server certificate %s: issued for %s", name, ", ".join(host_names))
     return leaf, key
 
 
-def _serves(leaf: x509.Certificate, ca: x509.Certificate, host_names: Sequence[str], now: datetime) -> bool:
+def _serves(leaf: x509.Certificate, ca: x509.Certificate, host_names: Sequence[str], span: Span) -> bool:
     wanted = x509.SubjectAlternativeName(host_alternative_names(host_names))
     named = extension_of(leaf, x509.SubjectAlternativeName) == wanted
-    return named and is_fresh(leaf, now) and is_fresh(ca, now) and issued_by(leaf, ca)
+    return named and span.has_fresh(leaf) and span.has_fresh(ca) and issued_by(leaf, ca)

@@ -130,6 +130,11 @@ def test_root_near_its_end_is_reported(house: House) -> None:
     assert "expired at" in root.describe(NOW + ROOT_VALIDITY + DAY)
 
 
+def test_root_that_was_made_after_the_present_is_reported(house: House) -> None:
+    (root,) = ageing_roots(house.adr, NOW - DAY)
+    assert "not valid before" in root.describe(NOW - DAY)
+
+
 def test_rotation_is_an_event(house: House) -> None:
     (policy,) = rotate_issuers(house.adr, NOW + DUE + DAY)
     ((_, event),) = house.adr.audit.read(LIFECYCLE)
