@@ -16,6 +16,7 @@ from dps.registration_id import registration_key
 from dps.settings import DpsSettings
 from hub.hub import Hub
 from hub.identity import Authentication, AuthenticationType
+from hub.twin_json import parse_initial_twin
 
 
 class Assigner:
@@ -45,6 +46,7 @@ class Assigner:
             Authentication(AuthenticationType.CERTIFICATE_AUTHORITY) if certified else hub_authentication(attested)
         )
         _, is_new = self._hubs[host_name].registry.provision(device_id, authentication, now)
+        self._begin_twin(registration, attested, host_name, device_id, now, is_new=is_new)
         self._register_in_namespace(device_id, attested, now)
         self._leave(registration, host_name, device_id)
         return replace(
@@ -116,6 +118,28 @@ class Assigner:
             self._adr.register_device(namespace, device_id, attested.enrollment.credential_policy_name, now)
         except AdrError as error:
             raise RegistryRefused(str(error)) from error
+
+    def _begin_twin(
+        self,
+        registration: Registration,
+        attested: Attested,
+        host_name: str,
+        device_id: str,
+        now: datetime,
+        *,
+        is_new: bool,
+    ) -> None:
+        """Give the device its twin: from the hub it leaves, or the enrollment's initial one; else it keeps its own.
+
+        Source: concepts-device-reprovision.md (documented); that modules and messages stay behind is assumed.
+        """
+        former, former_id = registration.assigned_hub, registration.device_id
+        has_moved = former not in (None, host_name)
+        twins = self._hubs[host_name].twins
+        if has_moved and attested.enrollment.reprovision_policy.migrate_device_data and former in self._hubs:
+            twins.keep(device_id, self._hubs[str(former)].twins.get(str(former_id)))
+        elif has_moved or (is_new and attested.enrollment.initial_twin is not None):
+            twins.keep(device_id, parse_initial_twin(attested.enrollment.initial_twin or {}, now))
 
     def _leave(self, registration: Registration, host_name: str, device_id: str) -> None:
         """Remove the identity that an earlier registration created somewhere else.

@@ -13,7 +13,8 @@ from dps.enrollment import Enrollment, EnrollmentGroup, IndividualEnrollment
 from dps.errors import BadRequest, NamespaceRequired
 from dps.registration_id import is_registration_id
 from hub.errors import ArgumentInvalid
-from hub.identity import check_device_id
+from hub.identity import NEVER, check_device_id
+from hub.twin_json import parse_initial_twin
 
 
 class EnrollmentRules:
@@ -38,6 +39,7 @@ class EnrollmentRules:
         _check_attestation(enrollment)
         _check_allocation(enrollment)
         _check_device_id(enrollment)
+        _check_initial_twin(enrollment)
         self._check_credential_policy(enrollment)
 
     def _check_credential_policy(self, enrollment: Enrollment) -> None:
@@ -85,3 +87,12 @@ def _check_device_id(enrollment: Enrollment) -> None:
         check_device_id(enrollment.device_id)
     except ArgumentInvalid as error:
         raise BadRequest(str(error)) from error
+
+
+def _check_initial_twin(enrollment: Enrollment) -> None:
+    if enrollment.initial_twin is None:
+        return
+    try:
+        parse_initial_twin(enrollment.initial_twin, NEVER)
+    except ArgumentInvalid as error:
+        raise BadRequest(f"initialTwin of enrollment {enrollment.name!r}: {error}") from error

@@ -52,8 +52,11 @@ class Twins:
         return self._put(client_id, present.reported_patched(patch, now))
 
     def keep(self, client_id: str, twin: Twin) -> None:
-        """Write a twin as it is: an initial one, or one that another hub had."""
-        self._put(client_id, twin)
+        """Write a twin as it is: an initial one, or one that another hub had; an empty new one takes no place."""
+        if twin == Twin():
+            self._store.delete(self._table, client_id)
+        else:
+            self._put(client_id, twin)
 
     def announce_model(self, client_id: str, model_id: str) -> None:
         """Remember the model that a device announces when it connects.

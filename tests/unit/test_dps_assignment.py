@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from broker.gateway import Refusal
+from broker.gateway import Close, Refusal
 from certs.identifier import device_identifier
 from certs.keys import KeyType, generate_key
 from certs.peer import PeerChain
@@ -18,6 +18,8 @@ from dps.enrollment import IndividualEnrollment, ReprovisionPolicy
 from emulator.store import SqliteStore
 from hub.identity import Authentication, AuthenticationType
 from hub.sas import derive_device_key, format_sas_token
+from hub.session import HubSession
+from hub.twin import Twin, TwinChange
 from tests.doubles.dps_house import (
     DEVICE,
     GROUP_KEY,
@@ -248,6 +250,74 @@ def test_moved_device_leaves_its_former_hub(house: DpsHouse) -> None:
     moved(house, ReprovisionPolicy())
     assert house.hubs["hub1.example"].registry.get(DEVICE) is None
     assert house.hubs["hub2.example"].registry.get(DEVICE) is not None
+
+
+INITIAL = {"tags": {"site": "a"}, "properties": {"desired": {"interval": 5}}}
+
+
+def test_new_device_starts_with_the_initial_twin_and_keeps_its_own_afterwards(house: DpsHouse) -> None:
+    house.add_key_group(iot_hubs=ONE, initial_twin=INITIAL)
+    onboard(house)
+    twins = house.hubs["hub1.example"].twins
+    assert (twins.get(DEVICE).tags, twins.get(DEVICE).desired.values) == ({"site": "a"}, {"interval": 5})
+    twins.change(DEVICE, TwinChange(desired={"interval": 9}), NOW)
+    onboard(house)
+    assert twins.get(DEVICE).desired.values == {"interval": 9}
+
+
+def test_device_of_an_enrollment_without_initial_twin_has_an_empty_one(house: DpsHouse) -> None:
+    house.add_key_group(iot_hubs=ONE)
+    onboard(house)
+    assert house.hubs["hub1.example"].twins.get(DEVICE) == Twin()
+    assert house.store.list("hub1.twins") == []
+
+
+@pytest.mark.parametrize(
+    ("migrate", "initial", "values", "reported"),
+    [
+        (True, INITIAL, {"interval": 9}, {"temperature": 21}),
+        (False, INITIAL, {"interval": 5}, {}),
+        (False, None, {}, {}),
+    ],
+)
+def test_twin_moves_with_its_device_or_starts_anew(
+    house: DpsHouse, migrate: bool, initial: Any, values: Any, reported: Any
+) -> None:
+    policy = ReprovisionPolicy(migrate_device_data=migrate)
+    house.add_key_group(iot_hubs=ONE, initial_twin=initial, reprovision_policy=policy)
+    onboard(house)
+    former = house.hubs["hub1.example"].twins
+    former.change(DEVICE, TwinChange(desired={"interval": 9}), NOW)
+    left = former.report(DEVICE, {"temperature": 21}, NOW)
+    house.change_group("keys", iot_hubs=TWO)
+    onboard(house)
+    twin = house.hubs["hub2.example"].twins.get(DEVICE)
+    assert (twin.desired.values, twin.reported.values) == (values, reported)
+    assert (twin == left) is migrate
+    assert former.get(DEVICE) == Twin()
+
+
+def test_device_of_an_unlinked_hub_starts_with_the_initial_twin(house: DpsHouse) -> None:
+    house.add_key_group(iot_hubs=ONE, initial_twin=INITIAL)
+    onboard(house)
+    del house.hubs["hub1.example"]
+    house.change_group("keys", iot_hubs=TWO)
+    onboard(house)
+    assert house.hubs["hub2.example"].twins.get(DEVICE).desired.values == {"interval": 5}
+
+
+def test_device_that_moves_loses_its_connection_to_the_former_hub(house: DpsHouse) -> None:
+    house.add_key_group(iot_hubs=ONE)
+    answer = onboard(house)
+    hub = house.hubs["hub1.example"]
+    token = hub_token(answer, derive_device_key(GROUP_KEY, DEVICE))
+    user_name = f"hub1.example/{DEVICE}/?api-version=2021-04-12"
+    session = hub.gateway.connect(house.request(user_name=user_name, password=token), NOW)
+    assert isinstance(session, HubSession)
+    hub.gateway.opened(session, NOW)
+    house.change_group("keys", iot_hubs=TWO)
+    onboard(house)
+    assert hub.gateway.tick(NOW) == [Close(f"hub1/{DEVICE}", f"device {DEVICE} was deleted")]
 
 
 def test_device_moves_though_its_former_identity_was_deleted(house: DpsHouse) -> None:

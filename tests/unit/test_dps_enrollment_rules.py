@@ -88,3 +88,9 @@ def test_bad_key_is_refused(house: DpsHouse, key: str) -> None:
         put(house, attestation=SymmetricKeyAttestation(key, OTHER_KEY))
     with pytest.raises(BadRequest, match="secondaryKey"):
         put(house, attestation=SymmetricKeyAttestation(GROUP_KEY, key))
+
+
+def test_initial_twin_keeps_the_rules_of_twins(house: DpsHouse) -> None:
+    put(house, initial_twin={"tags": {"site": "a"}, "properties": {"desired": {"interval": 5}}})
+    with pytest.raises(BadRequest, match=r"initialTwin of enrollment .*character"):
+        put(house, initial_twin={"tags": {"a.b": 1}})
