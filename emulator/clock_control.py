@@ -84,11 +84,11 @@ def parse_moment(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # near the years 1 and 9999 a moment may not exist in UTC
         raise ClockChangeRefused(f"{text[:40]!r} is not a moment: write it like 2027-01-01T00:00:00Z") from None
-    if moment.tzinfo is not None:
-        return moment.astimezone(UTC)
-    if len(text) > len("2027-01-01"):
+    if ":" in text or "T" in text:
         raise ClockChangeRefused(f"{text[:40]!r} has no time zone: write it as {text[:40]}Z for UTC")
     return moment.replace(tzinfo=UTC)
 
