@@ -146,8 +146,10 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         "_above",
         "_closing",
         "_established",
+        "_holds_back",
         "_on_handshake_end",
         "_peer_chain",
+        "_server_side",
         "_tcp",
         "_tls",
         "established",
@@ -158,8 +160,12 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         tls: SSL.Connection,
         above: Callable[[], asyncio.BaseProtocol],
         on_handshake_end: Callable[["TlsTransport", str], None],
+        *,
+        server_side: bool = False,
     ) -> None:
         super().__init__()
+        self._server_side = server_side
+        self._holds_back = False
         self._tls = tls
         self._above: asyncio.BaseProtocol | None = None
         self._established: Callable[[], asyncio.BaseProtocol] = above
@@ -220,7 +226,11 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
             self._flush()  # the alert, so that the peer can say what it was
             self._fail(f"TLS handshake failed: {failure_of(error)}")
             return
-        self._flush()
+        # A TLS 1.3 server has nothing left to say but tickets and answers to key updates, which go out with its next
+        # record (RFC 8446 §4.6.3); everybody else has a Finished, or a refusal to renegotiate.
+        self._holds_back = self._server_side and self._tls.get_protocol_version() == SSL.TLS1_3_VERSION
+        if not self._holds_back:
+            self._flush()
         self._peer_chain = presented_by(self._tls)
         self.established = True
         self._end_handshake("")
@@ -258,7 +268,8 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
             above = self._above
             assert isinstance(above, asyncio.Protocol)
             above.data_received(data)
-        self._flush()  # answers of TLS itself, such as to a key update
+        if not self._holds_back:
+            self._flush()
 
     def _flush(self) -> None:
         tcp = self._tcp
@@ -429,7 +440,7 @@ class TlsServer:
     def _accept(self) -> TlsTransport:
         tls = SSL.Connection(self.context, None)
         tls.set_accept_state()
-        transport = TlsTransport(tls, self._above, self._handshake_ended)
+        transport = TlsTransport(tls, self._above, self._handshake_ended, server_side=True)
         self._handshaking[transport] = asyncio.get_running_loop().time() + self._handshake_seconds
         return transport
 

@@ -317,7 +317,13 @@ def _claim(path: Path) -> LockFile:
 def _open(path: str) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=1.0, isolation_level=None, cached_statements=256)
     try:
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "temp_store = MEMORY", "cache_size = -16384"):
+        for pragma in (
+            "locking_mode = EXCLUSIVE",
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            "temp_store = MEMORY",
+            "cache_size = -16384",
+        ):
             database.execute(f"PRAGMA {pragma}")
         _require_schema(database, path)
     except sqlite3.Error as error:
