@@ -14,6 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from device_sim.duration import format_seconds
 from device_sim.phases import Phase
 from device_sim.summary import ONBOARDING, RATE_NAMES, REGISTRATION, Snapshot, Verdict
 
@@ -197,10 +198,8 @@ def _shown(subject: Subject, observed: float | None) -> str:
     if observed is None:
         return "not measured"
     match subject:
-        case LatencyOf() if observed < 1:
-            return f"{observed * 1000:.3g} ms"
         case LatencyOf():
-            return f"{observed:.3g} s"
+            return format_seconds(observed)
         case RateOf():
             return f"{observed:.3g} /s"
     return f"{observed:g}"

@@ -45,10 +45,12 @@ def onboard(
     state_dir: STATE_DIRECTORY,
     registration_id: Annotated[str | None, _option("Needed unless a certificate says it.")] = None,
     directory: Annotated[Path | None, _option("The device's memory: key (mode 0600), chain, assignment.")] = None,
-    host: Annotated[str | None, _option("DPS host [the local emulator].")] = None,
-    id_scope: Annotated[str | None, _option("[the local emulator's]")] = None,
-    port: Annotated[int | None, _option("MQTT port of DPS and hub [8883].")] = None,
-    ca_file: Annotated[Path | None, _option("Trust anchors [the local emulator's, else the system's].")] = None,
+    host: Annotated[str | None, _option("DPS host.", show_default="the local emulator")] = None,
+    id_scope: Annotated[str | None, _option("Of the DPS.", show_default="the local emulator's")] = None,
+    port: Annotated[int | None, _option("MQTT port of DPS and hub.", show_default="8883")] = None,
+    ca_file: Annotated[
+        Path | None, _option("Trust anchors, PEM.", show_default="the local emulator's or the system's")
+    ] = None,
     certificate: Annotated[Path | None, _option("Onboarding chain, PEM, leaf first.")] = None,
     key: Annotated[Path | None, _option("The onboarding certificate's private key, PEM.")] = None,
     symmetric_key: Annotated[str | None, _option("The device's own key, base64.", envvar=KEY_VARIABLE)] = None,

@@ -86,11 +86,11 @@ def test_text_that_is_no_threshold_is_refused_with_what_is_allowed(text: str, me
 @pytest.mark.parametrize(
     ("text", "passed", "observed"),
     [
-        ("p75.registration <= 3.01 s", True, "3 s"),
-        ("p99.registration < 4 s", False, "4 s"),
+        ("p75.registration <= 3.01 s", True, "3.00 s"),
+        ("p99.registration < 4 s", False, "4.00 s"),
         ("max.dps_tls < 101 ms", True, "100 ms"),
-        ("min.dps_tls > 11 ms", False, "10 ms"),
-        ("mean.dps_tls < 50 ms", True, "40 ms"),
+        ("min.dps_tls > 11 ms", False, "10.0 ms"),
+        ("mean.dps_tls < 50 ms", True, "40.0 ms"),
         ("p50.telemetry == 0 s", False, "500 ms"),
         ("rate.onboarded >= 0.5 /s", True, "0.5 /s"),
         ("rate.registered >= 0.5 /s", False, "0.4 /s"),
