@@ -1,7 +1,6 @@
 """Shows a fleet while it runs: bars and tables on a terminal, a line now and then elsewhere."""
 
 import asyncio
-import contextlib
 from collections import deque
 from types import TracebackType
 from typing import Final, Self
@@ -31,7 +30,7 @@ MOST_ERRORS: Final = 6
 
 
 class LiveView:
-    """An asynchronous context in which a recorder is shown; at its end the last state stays on the terminal.
+    """A context, in a running event loop, in which a recorder is shown; its last state stays on the terminal.
 
     Args:
         recorder: what is shown.
@@ -59,20 +58,18 @@ class LiveView:
         self._live: Live | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
             self._live.start()
         self._task = asyncio.create_task(self._run())
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._task is not None, "a context is left after it was entered"
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
         self.refresh()
         if self._live is not None:
             self._live.stop()

@@ -103,7 +103,7 @@ def test_a_fleet_that_did_nothing_yet_has_a_line_too(fleet):
 
 
 async def test_lines_come_while_it_runs_and_one_at_the_end(fleet):
-    async with fleet.view(terminal=False, line_seconds=0):
+    with fleet.view(terminal=False, line_seconds=0):
         for _ in range(4):
             await asyncio.sleep(0)
         running = fleet.output.getvalue().count("onboarded")
@@ -115,7 +115,7 @@ async def test_lines_come_while_it_runs_and_one_at_the_end(fleet):
 
 
 async def test_the_terminal_keeps_the_last_state(fleet):
-    async with fleet.view():
+    with fleet.view():
         await asyncio.sleep(0)
         assert "0/10" in fleet.output.getvalue()
         fleet.onboard(10)
