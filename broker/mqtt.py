@@ -21,6 +21,7 @@ from amqtt.session import Session as AmqttSession
 
 from broker.connection import Connection
 from broker.gateway import Action, AnyGateway, Close, Publish, Refusal, Session
+from broker.observer import NOBODY, ConnectionObserver
 from broker.outbox import Outbox
 from broker.router import Router
 
@@ -142,6 +143,7 @@ class Broker(AmqttBroker):
         commit: makes durable what the gateways wrote.
         now: the emulator's clock.
         connect_seconds: how long a client may take to send its CONNECT, in real seconds.
+        observer: takes note of refusals.
     """
 
     def __init__(
@@ -151,6 +153,7 @@ class Broker(AmqttBroker):
         now: Callable[[], datetime],
         *,
         connect_seconds: float = CONNECT_SECONDS,
+        observer: ConnectionObserver = NOBODY,
     ) -> None:
         super().__init__(
             {
@@ -165,6 +168,7 @@ class Broker(AmqttBroker):
         self.now = now
         self._router = router
         self._connect_seconds = connect_seconds
+        self._observer = observer
         self._connections: set[Connection] = set()
         self._adoptions: set[asyncio.Task[None]] = set()
 
@@ -203,11 +207,13 @@ class Broker(AmqttBroker):
     def authenticate(self, connection: Connection) -> tuple[Session, AnyGateway] | Refusal:
         """Ask the gateway behind the user name whether this connection is whom it says."""
         request = connection.request()
+        now = self.now()
         gateway = self._router.find(request.user_name)
-        if isinstance(gateway, Refusal):
-            return gateway
-        session = gateway.connect(request, self.now())
-        return session if isinstance(session, Refusal) else (session, gateway)
+        session = gateway if isinstance(gateway, Refusal) else gateway.connect(request, now)
+        if isinstance(gateway, Refusal) or isinstance(session, Refusal):
+            self._observer.refused(request, session, now)
+            return session
+        return session, gateway
 
     def perform(self, actions: list[Action]) -> None:
         """Carry out what a gateway wants done to connections; one that is gone misses it."""
@@ -305,6 +311,7 @@ class Broker(AmqttBroker):
         if connection.idle_limit is not None and silent > connection.idle_limit:
             connection.drop(f"silent for {silent:.1f} s, over 1.5 times its keep-alive")
         elif session.expires_at is not None and session.expires_at <= now:
+            self._observer.expired(session, connection.remote, now)
             connection.close(f"its credential expired at {session.expires_at:%Y-%m-%dT%H:%M:%SZ}")
 
     def _tick(self, gateway: AnyGateway, now: datetime) -> None:

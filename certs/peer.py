@@ -6,7 +6,7 @@ from functools import cached_property
 
 from cryptography import x509
 
-from certs.extensions import decode_names, load_certificate
+from certs.extensions import MalformedCertificate, decode_names, load_certificate
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,15 @@ class PeerChain:
             MalformedCertificate: a certificate cannot be parsed.
         """
         return tuple(load_certificate(der) for der in self.der[1:])
+
+    @cached_property
+    def serial_number(self) -> str:
+        """The leaf's serial number in lower-case hex; empty where there is no leaf or it cannot be decoded."""
+        try:
+            leaf = self.leaf
+        except MalformedCertificate:
+            return ""
+        return f"{leaf.serial_number:x}" if leaf is not None else ""
 
     @cached_property
     def sha1_thumbprint(self) -> str:

@@ -1,9 +1,11 @@
 """What an attested device gets: a hub, an identity there and in ADR, and a certificate if it asked for one."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from adr.audit import AuditKind
 from adr.errors import AdrError
 from adr.registry import AdrRegistry
 from certs.csr import CertificateRequest, CsrError, parse_csr
@@ -17,6 +19,8 @@ from dps.settings import DpsSettings
 from hub.hub import Hub
 from hub.identity import Authentication, AuthenticationType
 from hub.twin_json import parse_initial_twin
+
+log = logging.getLogger("dps")
 
 
 class Assigner:
@@ -45,6 +49,7 @@ class Assigner:
         authentication = (
             Authentication(AuthenticationType.CERTIFICATE_AUTHORITY) if certified else hub_authentication(attested)
         )
+        self._warn_of_onboarding_certificate(device_id, attested, certified=certified)
         _, is_new = self._hubs[host_name].registry.provision(device_id, authentication, now)
         self._begin_twin(registration, attested, host_name, device_id, now, is_new=is_new)
         self._register_in_namespace(device_id, attested, now)
@@ -75,9 +80,18 @@ class Assigner:
         assert registration.device_id, f"{registration.registration_id} was not placed"
         request = self.check_csr(csr, registration.registration_id)
         try:
-            return self._adr.issue(namespace, registration.device_id, request, now).base64_der()
+            chain = self._adr.issue(namespace, registration.device_id, request, now)
         except AdrError as error:
             raise RegistryRefused(str(error)) from error
+        self._adr.audit.record(
+            AuditKind.ISSUED,
+            now,
+            service=self._settings.name,
+            device_id=registration.device_id,
+            serial_number=chain.serial_number,
+            reason=f"enrollment {attested.enrollment.name}, policy {attested.enrollment.credential_policy_name}",
+        )
+        return chain.base64_der()
 
     def check_csr(self, csr: bytes, registration_id: str) -> CertificateRequest:
         """Hold a DER CSR against the rules.
@@ -89,6 +103,22 @@ class Assigner:
             return parse_csr(csr, registration_id, strict=self._settings.strict)
         except CsrError as error:
             raise CsrRefused(str(error)) from error
+
+    def _warn_of_onboarding_certificate(self, device_id: str, attested: Attested, *, certified: bool) -> None:
+        """Say what it means that a device goes on with the certificate that it came with.
+
+        Source: iot-hub-certificate-management-concepts.md tells onboarding credentials, long-lived, from operational
+        certificates, short-lived and renewed (documented); the words are ours.
+        """
+        if certified or self._settings.namespace is None or not attested.thumbprint:
+            return
+        log.warning(
+            "device %s: uses its onboarding certificate as its operational certificate: nobody renews it, and revoking "
+            "in namespace %s does not reach it; name a credential policy in enrollment %s and send a CSR instead",
+            device_id,
+            self._settings.namespace,
+            attested.enrollment.name,
+        )
 
     def _choose_hub(self, registration: Registration, attested: Attested, *, certified: bool) -> str:
         enrollment = attested.enrollment

@@ -4,12 +4,13 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
+from adr.audit import AuditKind, AuditTrail
 from dps.api_version import ApiVersion
 from dps.assignment import Assigner
 from dps.attestation import attest
 from dps.credentials import Attested, Credentials
 from dps.enrollments import Enrollments
-from dps.errors import OperationNotFound
+from dps.errors import DpsError, OperationNotFound
 from dps.operations import Operations
 from dps.provisioning import Provisioning
 from dps.registration import Registration
@@ -35,13 +36,16 @@ class DeviceApi:
         registrations: Registrations,
         operations: Operations,
         assigner: Assigner,
+        *,
+        audit: AuditTrail,
     ) -> None:
         self.settings = settings
         self._enrollments = enrollments
         self._registrations = registrations
         self._operations = operations
         self._assigner = assigner
-        self._provisioning = Provisioning(settings, enrollments, registrations, operations, assigner)
+        self._audit = audit
+        self._provisioning = Provisioning(settings, enrollments, registrations, operations, assigner, audit=audit)
 
     def attest(self, credentials: Credentials, now: datetime) -> Attested:
         """Find the enrollment that knows these credentials, enabled or not.
@@ -97,6 +101,17 @@ class DeviceApi:
             operation = self._provisioning.finish(operation, operation.pending, now)
         return format_operation_status(operation, api_version, self.settings.retry_after_seconds)
 
+    def note_refusal(self, credentials: Credentials, error: DpsError, now: datetime) -> None:
+        """Keep in the audit trail that a device was answered with an error."""
+        self._audit.record(
+            AuditKind.REFUSED,
+            now,
+            service=self.settings.name,
+            device_id=credentials.registration_id,
+            serial_number=credentials.peer_chain.serial_number,
+            reason=f"{error.error_code}: {error}",
+        )
+
     def tick(self, now: datetime) -> None:
         """Finish what is due and forget what has expired; called about once a second."""
         for operation in self._operations.due(now):
@@ -108,6 +123,13 @@ class DeviceApi:
 
     def _refuse_disabled(self, registration: Registration, attested: Attested, now: datetime) -> Response:
         log.warning("device %s: enrollment %s is disabled", attested.registration_id, attested.enrollment.name)
+        self._audit.record(
+            AuditKind.REFUSED,
+            now,
+            service=self.settings.name,
+            device_id=attested.registration_id,
+            reason=f"enrollment {attested.enrollment.name} is disabled",
+        )
         disabled = replace(registration.disable(now), registration_id=attested.registration_id)
         self._registrations.put(disabled)
         return format_disabled(disabled)

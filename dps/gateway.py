@@ -138,6 +138,7 @@ class DpsGateway:
             log.warning(
                 "device %s: answered %d, tracking ID %s: %s", session.device_id, error.error_code, tracking_id, error
             )
+            self._device_api.note_refusal(session.credentials, error, now)
             return format_error(error, tracking_id, now)
 
     def _dispatch(self, session: DpsSession, command: Command, payload: bytes, now: datetime) -> Response:

@@ -4,6 +4,7 @@ import logging
 from datetime import datetime
 from uuid import uuid4
 
+from adr.audit import AuditKind, AuditTrail
 from dps.api_version import ApiVersion
 from dps.assignment import Assigner
 from dps.credentials import Attested
@@ -32,12 +33,15 @@ class Provisioning:
         registrations: Registrations,
         operations: Operations,
         assigner: Assigner,
+        *,
+        audit: AuditTrail,
     ) -> None:
         self._settings = settings
         self._enrollments = enrollments
         self._registrations = registrations
         self._operations = operations
         self._assigner = assigner
+        self._audit = audit
 
     def settled(self, registration_id: str, now: datetime) -> Registration:
         """Read a device's registration, or a new one, after finishing an operation of it that is due."""
@@ -122,7 +126,7 @@ class Provisioning:
             self._enrollments.groups.find(name) if pending.is_group else self._enrollments.individuals.find(name)
         )
         if enrollment is None:
-            return _fail(registration, EnrollmentNotFound(f"enrollment {name!r} was deleted in the meantime"), now), ()
+            return self._fail(registration, EnrollmentNotFound(f"enrollment {name!r} was deleted meanwhile"), now), ()
         if not enrollment.enabled:
             return registration.disable(now), ()
         attested = Attested(enrollment, registration.registration_id, pending.key_id, pending.thumbprint)
@@ -142,12 +146,14 @@ class Provisioning:
             registration = self._assigner.place(registration, attested, api_version, now, has_csr=csr is not None)
             chain = self._assigner.issue(registration, attested, csr, now)
         except DpsError as error:
-            return _fail(registration, error, now), ()
+            return self._fail(registration, error, now), ()
         assigned = registration.assign(now, is_issued=bool(chain))
         log.info("device %s: assigned to %s, %s", assigned.registration_id, assigned.assigned_hub, assigned.substatus)
         return assigned, chain
 
-
-def _fail(registration: Registration, error: DpsError, now: datetime) -> Registration:
-    log.warning("device %s: registration failed with %d: %s", registration.registration_id, error.error_code, error)
-    return registration.fail(error.error_code, error.message, now)
+    def _fail(self, registration: Registration, error: DpsError, now: datetime) -> Registration:
+        name = registration.registration_id
+        log.warning("device %s: registration failed with %d: %s", name, error.error_code, error)
+        reason = f"registration failed with {error.error_code}: {error}"
+        self._audit.record(AuditKind.REFUSED, now, service=self._settings.name, device_id=name, reason=reason)
+        return registration.fail(error.error_code, error.message, now)

@@ -28,5 +28,7 @@ class ProvisioningService:
         self.enrollments = Enrollments(store, settings.id_scope, EnrollmentRules(adr, settings.namespace).check)
         self.registrations = Registrations(store, settings.id_scope)
         operations, assigner = Operations(store, settings.id_scope), Assigner(settings, adr, hubs)
-        self.device_api = DeviceApi(settings, self.enrollments, self.registrations, operations, assigner)
+        self.device_api = DeviceApi(
+            settings, self.enrollments, self.registrations, operations, assigner, audit=adr.audit
+        )
         self.gateway = DpsGateway(self.device_api)

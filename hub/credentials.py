@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
+from adr.audit import AuditKind
 from adr.errors import AdrError
 from adr.registry import AdrRegistry
 from adr.store import Store
@@ -61,7 +62,7 @@ class Credentials:
         try:
             operation = self._accept(session, request_id, body, now)
         except HubError as error:
-            log.info("device %s: certificate request %s: %s", session.device_id, request_id, error)
+            self._note_refusal(session.device_id, request_id, error, now)
             return self._answer(session.key, request_id, Result(error.status, format_error_body(error, now)))
         actions = self._answer(session.key, request_id, Result(202, _format_accepted(operation)))
         return actions + (self._complete(operation, now) if operation.due_at <= now else [])
@@ -137,7 +138,7 @@ class Credentials:
         try:
             result = Result(200, self._issue(operation, now))
         except HubError as error:
-            log.info("device %s: certificate request %s: %s", operation.device_id, operation.request_id, error)
+            self._note_refusal(operation.device_id, operation.request_id, error, now)
             result = Result(error.status, format_error_body(error, now))
         completed = replace(operation, result=result)
         self._operations.put(completed, over=operation)
@@ -158,10 +159,23 @@ class Credentials:
             chain.serial_number,
             operation.request_id,
         )
+        self._adr.audit.record(
+            AuditKind.RENEWED,
+            now,
+            service=self._settings.name,
+            device_id=operation.device_id,
+            serial_number=chain.serial_number,
+            reason=f"request {operation.request_id}",
+        )
         certificates = list(chain.base64_der())
         if self._settings.bare_certificate_array:
             return json.dumps(certificates).encode()
         return json.dumps({"correlationId": operation.correlation_id, "certificates": certificates}).encode()
+
+    def _note_refusal(self, device_id: str, request_id: str, error: HubError, now: datetime) -> None:
+        log.info("device %s: certificate request %s: %s", device_id, request_id, error)
+        reason = f"certificate request {request_id}: {error.status}: {error}"
+        self._adr.audit.record(AuditKind.REFUSED, now, service=self._settings.name, device_id=device_id, reason=reason)
 
     def _qos(self, session_key: str) -> int | None:
         subscription = self._sessions.subscriptions(session_key).get(CREDENTIALS_FILTER)
