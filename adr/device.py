@@ -1,8 +1,10 @@
 """Device records: which policy issues for a device, and the identifier that ties its certificates to it."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 
@@ -12,6 +14,7 @@ class AdrDevice:
 
     Every certificate issued for it carries `identifier`; revocation replaces the identifier, and with it all of
     them become worthless. `policy` is None when the enrollment named none.
+    `details` are what the management API was told about it (manufacturer, model, attributes…) and nobody here reads.
 
     Source: concepts-certificate-policy-management.md §revoke; where Azure puts the identifier is not public (assumed).
     """
@@ -21,6 +24,7 @@ class AdrDevice:
     policy: str | None
     enabled: bool
     created: datetime
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def format_device(device: AdrDevice) -> str:
@@ -32,6 +36,7 @@ def format_device(device: AdrDevice) -> str:
             "policy": device.policy,
             "enabled": device.enabled,
             "created": device.created.isoformat(),
+            **({"details": dict(device.details)} if device.details else {}),
         }
     )
 
@@ -45,6 +50,7 @@ def parse_device(text: str) -> AdrDevice:
         policy=fields["policy"],
         enabled=fields["enabled"],
         created=datetime.fromisoformat(fields["created"]),
+        details=fields.get("details", {}),
     )
 
 

@@ -51,3 +51,51 @@ class IssuerExpired(AdrError):
 
 class IssuerKeyMissing(AdrError):
     """The CA that would have to sign has lost its private key."""
+
+
+class NamespaceNotEmpty(AdrError):
+    """The namespace still has policies, certificate authorities or devices."""
+
+
+class CredentialNotFound(AdrError):
+    """The namespace has no credential, so it has no root CA."""
+
+
+class CredentialExists(AdrError):
+    """The namespace has its root CA already; it is not replaced."""
+
+
+class CredentialHasPolicies(AdrError):
+    """A credential is deleted last: its certificate authorities and policies first."""
+
+
+class AuthorityNotFound(AdrError):
+    """The namespace has no certificate authority of this name."""
+
+
+class AuthorityExists(AdrError):
+    """The namespace has a certificate authority of this name already."""
+
+
+class AuthorityHasPolicies(AdrError):
+    """A certificate authority is deleted after its policies."""
+
+
+class AuthorityNotActive(AdrError):
+    """The certificate authority waits for its signed certificate, so it cannot sign."""
+
+
+class AuthorityIsExternal(AdrError):
+    """Only the owner of the root can revoke what that root signed."""
+
+
+class AuthorityIsManaged(AdrError):
+    """The certificate authority is signed by the namespace's root: there is nothing to activate."""
+
+
+class PolicyRequiresIssuingCa(AdrError):
+    """A policy belongs under an issuing CA, not under a root."""
+
+
+class CertificateChainInvalid(AdrError):
+    """A signed chain does not activate the certificate authority."""

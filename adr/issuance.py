@@ -12,23 +12,27 @@ from certs.pem import format_base64_der
 
 @dataclass(frozen=True, slots=True)
 class IssuedChain:
-    """An issued operational certificate with its issuers."""
+    """An issued operational certificate with its issuers.
+
+    `root` is what issued the issuing CA; None when its owner did not say.
+    """
 
     leaf: x509.Certificate
     issuing_ca: x509.Certificate
-    root: x509.Certificate
+    root: x509.Certificate | None
 
     @property
     def serial_number(self) -> str:
         """The leaf's serial number, in lower-case hex."""
         return f"{self.leaf.serial_number:x}"
 
-    def base64_der(self) -> tuple[str, str, str]:
-        """Return the chain as devices get it: base64 of DER, leaf first.
+    def base64_der(self) -> tuple[str, ...]:
+        """Return the chain as devices get it: base64 of DER, leaf first, two or three of them.
 
         Source: concept-certificate-issuance.md; azure-sdk-for-c has room for three (documented).
         """
-        return format_base64_der(self.leaf), format_base64_der(self.issuing_ca), format_base64_der(self.root)
+        chain = (self.leaf, self.issuing_ca, *(() if self.root is None else (self.root,)))
+        return tuple(format_base64_der(certificate) for certificate in chain)
 
 
 @dataclass(frozen=True, slots=True)

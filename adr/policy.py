@@ -1,17 +1,14 @@
-"""Credential policies: an issuing CA (ICA) under the namespace's root, and how long its leaves live."""
+"""Credential policies: which issuing CA signs for a device, and how long its leaves live."""
 
 import json
 import re
-from base64 import b64decode
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cryptography import x509
-
 from adr.errors import NameInvalid, ValidityOutOfRange
-from certs.pem import format_base64_der
 
 NAME = re.compile(r"[0-9a-zA-Z][a-zA-Z0-9-]{2,49}")
+AUTHORITY_NAME = re.compile(r"[0-9a-zA-Z][a-zA-Z0-9-]{2,62}")
 DEFAULT_LEAF_VALIDITY = timedelta(days=30)
 SHORTEST_LEAF_VALIDITY = timedelta(days=7)
 LONGEST_LEAF_VALIDITY = timedelta(days=90)
@@ -20,29 +17,17 @@ SHORTEST_TEST_LEAF_VALIDITY = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A credential policy. Its name compares without case, as all ARM names do.
+    """A credential policy: how long leaves live, and the certificate authority that signs them.
 
-    `generation` counts the ICAs this policy has had, from 1: each has its own private key. `former` are the
-    certificates of earlier ones that hubs still trust, because leaves of theirs may still be valid.
+    Its name compares without case, as all ARM names do, and is unique in the namespace, whatever the authority: that
+    is how enrollments name it (assumed).
     """
 
     namespace: str
     name: str
     leaf_validity: timedelta
-    certificate: x509.Certificate
-    generation: int
+    authority: str
     created: datetime
-    former: tuple[x509.Certificate, ...] = ()
-
-    @property
-    def trusted(self) -> tuple[x509.Certificate, ...]:
-        """The ICAs whose leaves hubs accept: the present one first."""
-        return self.certificate, *self.former
-
-    @property
-    def key_name(self) -> str:
-        """Name of the ICA's private key in the key store."""
-        return f"{self.namespace}.{self.name.lower()}.{self.generation}"
 
 
 def parse_policy_name(text: str) -> str:
@@ -55,6 +40,21 @@ def parse_policy_name(text: str) -> str:
     """
     if not NAME.fullmatch(text):
         raise NameInvalid(f"policy name {text!r} is not allowed: 3 to 50 letters, digits and hyphens, no hyphen first")
+    return text
+
+
+def parse_authority_name(text: str) -> str:
+    """Check a certificate authority's name and return it.
+
+    Raises:
+        NameInvalid: not 3 to 63 letters, digits and hyphens, or a hyphen first.
+
+    Source: azure-rest-api-specs certificateAuthorities.tsp (documented).
+    """
+    if not AUTHORITY_NAME.fullmatch(text):
+        raise NameInvalid(
+            f"certificate authority name {text!r} is not allowed: 3 to 63 letters, digits and hyphens, no hyphen first"
+        )
     return text
 
 
@@ -83,10 +83,8 @@ def format_policy(policy: Policy) -> str:
         {
             "name": policy.name,
             "leafValiditySeconds": policy.leaf_validity.total_seconds(),
-            "certificate": format_base64_der(policy.certificate),
-            "generation": policy.generation,
+            "authority": policy.authority,
             "created": policy.created.isoformat(),
-            "former": [format_base64_der(each) for each in policy.former],
         }
     )
 
@@ -98,10 +96,8 @@ def parse_policy(key: str, text: str) -> Policy:
         namespace=key.partition("/")[0],
         name=fields["name"],
         leaf_validity=timedelta(seconds=fields["leafValiditySeconds"]),
-        certificate=x509.load_der_x509_certificate(b64decode(fields["certificate"])),
-        generation=fields["generation"],
+        authority=fields["authority"],
         created=datetime.fromisoformat(fields["created"]),
-        former=tuple(x509.load_der_x509_certificate(b64decode(each)) for each in fields.get("former", ())),
     )
 
 

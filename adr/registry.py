@@ -1,4 +1,4 @@
-"""The device registry: creates namespaces and policies, keeps device records, issues operational certificates."""
+"""The device registry: creates namespaces and policies, keeps device records, issues and revokes certificates."""
 
 import logging
 from dataclasses import replace
@@ -7,22 +7,28 @@ from uuid import uuid4
 
 from cryptography import x509
 
-from adr.audit import AuditTrail
-from adr.credential import Credential, format_credential, parse_credential
-from adr.device import AdrDevice, device_key, format_device, parse_device
+from adr.audit import AuditKind, AuditTrail
+from adr.authorities import Authorities, PublicUrls
+from adr.authority import IssuingCa
+from adr.credential import DEFAULT_ROOT_NAME, Credential
+from adr.device import AdrDevice
+from adr.devices import Devices
 from adr.errors import (
+    AuthorityHasPolicies,
     CommonNameTooLong,
+    CredentialHasPolicies,
     DeviceDisabled,
     DeviceHasNoPolicy,
-    DeviceNotFound,
     IssuerExpired,
-    IssuerKeyMissing,
     NamespaceExists,
+    NamespaceNotEmpty,
     NamespaceNotFound,
     PolicyExists,
     PolicyNotFound,
+    PolicyRequiresIssuingCa,
 )
-from adr.issuance import IssuedCertificate, IssuedChain, format_issued, issued_key, parse_issued, thumbprint_of
+from adr.issuance import IssuedCertificate, IssuedChain, thumbprint_of
+from adr.links import Links
 from adr.namespace import Namespace, format_namespace, parse_namespace, parse_namespace_name
 from adr.parsed import Parsed
 from adr.policy import (
@@ -30,22 +36,21 @@ from adr.policy import (
     Policy,
     check_leaf_validity,
     format_policy,
+    parse_authority_name,
     parse_policy,
     parse_policy_name,
     policy_key,
 )
+from adr.revocation import Revocation, Revocations
 from adr.store import Store, each_record
-from certs.authority import MAX_COMMON_NAME, CertificateAuthority, IssuerNotValid
+from certs.authority import MAX_COMMON_NAME, IssuerNotValid
 from certs.csr import CertificateRequest
 from certs.keyfile import KeyStore
 
 logger = logging.getLogger("adr")
 
 NAMESPACES = "adr.namespaces"
-CREDENTIALS = "adr.credentials"
 POLICIES = "adr.policies"
-DEVICES = "adr.devices"
-CERTIFICATES = "adr.certificates"
 
 
 class AdrRegistry:
@@ -64,16 +69,19 @@ class AdrRegistry:
         allow_short_validity: bool = False,
     ) -> None:
         self.audit = AuditTrail(store)
+        self.links = Links(store)
+        self.urls = PublicUrls(public_url.rstrip("/"))
+        self.authorities = Authorities(store, keys, self.urls)
+        self.devices = Devices(store)
+        self.revocations = Revocations(store, self.authorities)
         self._store = store
-        self._keys = keys
-        self._public_url = public_url.rstrip("/")
         self._allow_short_validity = allow_short_validity
-        self._credentials = Parsed(parse_credential)
         self._policies = Parsed(parse_policy)
-        self._authorities: dict[str, CertificateAuthority] = {}
 
-    def create_namespace(self, name: str, now: datetime) -> Namespace:
-        """Make a namespace and its credential: a root CA, P-384 with SHA-384, ten years.
+    # --- namespaces and their credential
+
+    def create_namespace(self, name: str, now: datetime, *, credential: bool = True) -> Namespace:
+        """Make a namespace, with its credential (a root CA, P-384 with SHA-384, ten years) unless told otherwise.
 
         Raises:
             NameInvalid: the name breaks the naming rule.
@@ -84,13 +92,11 @@ class AdrRegistry:
         parse_namespace_name(name)
         if self._store.get(NAMESPACES, name) is not None:
             raise NamespaceExists(f"namespace {name!r} exists already: its root CA would be replaced")
-        root = CertificateAuthority.create_root(_common_name(name, "Root CA"), now)
-        credential = Credential(name, root.certificate, now)
-        self._keys.save(credential.key_name, root.key)
-        self._store.put(CREDENTIALS, name, format_credential(credential))
+        if credential:
+            self.authorities.create_root(name, now)
         namespace = Namespace(name, now)
         self._store.put(NAMESPACES, name, format_namespace(namespace), expected=0)
-        logger.info("namespace %s: created with its root CA", name)
+        logger.info("namespace %s: created%s", name, " with its root CA" if credential else "")
         return namespace
 
     def namespace(self, name: str) -> Namespace:
@@ -108,27 +114,105 @@ class AdrRegistry:
         """Return all namespaces in the order of their names."""
         return [parse_namespace(record.key, record.value) for record in each_record(self._store, NAMESPACES)]
 
+    def delete_namespace(self, name: str) -> None:
+        """Delete an empty namespace; its credential goes with it.
+
+        Raises:
+            NamespaceNotFound: there is none of this name.
+            NamespaceNotEmpty: it has issuing CAs, policies or devices (assumed: Azure may delete them along).
+        """
+        self.namespace(name)
+        if self.policies(name) or self.authorities.all_current(name) or self.devices.page(name, limit=1):
+            raise NamespaceNotEmpty(f"namespace {name!r} still has policies, certificate authorities or devices")
+        roots = self.authorities.roots(name)
+        if roots and not roots[-1].is_deleted:
+            self.authorities.delete_root(name)
+        self._store.delete(NAMESPACES, name)
+
+    def create_credential(self, namespace: str, now: datetime, name: str = DEFAULT_ROOT_NAME) -> Credential:
+        """Make the root CA of a namespace that has none.
+
+        Raises:
+            NamespaceNotFound, NameInvalid: no such namespace, or no name for a certificate authority.
+            CredentialExists: it has one.
+        """
+        self.namespace(namespace)
+        return self.authorities.create_root(namespace, now, parse_authority_name(name))
+
+    def credential(self, namespace: str) -> Credential:
+        """Return a namespace's credential.
+
+        Raises:
+            NamespaceNotFound, CredentialNotFound: there is none.
+        """
+        self.namespace(namespace)
+        return self.authorities.root(namespace)
+
+    def delete_credential(self, namespace: str) -> None:
+        """Delete the root CA; what was issued under it stays good until it expires.
+
+        Raises:
+            NamespaceNotFound, CredentialNotFound: there is none.
+            CredentialHasPolicies: policies or issuing CAs are left.
+
+        Source: concepts-certificate-policy-management.md §deleting a credential resource (documented).
+        """
+        self.credential(namespace)
+        names = [policy.name for policy in self.policies(namespace)]
+        names += [each.name for each in self.authorities.all_current(namespace)]
+        if names:
+            raise CredentialHasPolicies(
+                f"the credential of namespace {namespace!r} cannot be deleted before its policies and issuing CAs: "
+                f"{', '.join(dict.fromkeys(names))}"
+            )
+        self.authorities.delete_root(namespace)
+        logger.info("namespace %s: credential deleted", namespace)
+
     def root(self, namespace: str) -> x509.Certificate:
         """Return a namespace's root certificate.
 
         Raises:
-            NamespaceNotFound: there is none of this name.
+            NamespaceNotFound, CredentialNotFound: there is none.
         """
-        return self._credential(namespace).certificate
+        return self.credential(namespace).certificate
+
+    # --- issuing CAs and policies
+
+    def create_issuing_ca(self, namespace: str, name: str, now: datetime, *, external: bool = False) -> IssuingCa:
+        """Make an issuing CA under the namespace's root, or one that its owner's CA is to sign.
+
+        Raises:
+            NamespaceNotFound, NameInvalid: no such namespace, or no name for a certificate authority.
+            AuthorityExists: the namespace has one of this name.
+            CredentialNotFound, IssuerExpired, IssuerKeyMissing: the root cannot sign.
+        """
+        self.namespace(namespace)
+        return self.authorities.create(namespace, parse_authority_name(name), now, external=external)
 
     def create_policy(
-        self, namespace: str, name: str, now: datetime, *, leaf_validity: timedelta = DEFAULT_LEAF_VALIDITY
+        self,
+        namespace: str,
+        name: str,
+        now: datetime,
+        *,
+        leaf_validity: timedelta = DEFAULT_LEAF_VALIDITY,
+        authority: str | None = None,
+        external: bool = False,
     ) -> Policy:
-        """Make a policy and its issuing CA under the namespace's root: P-384 with SHA-384, two years.
+        """Make a policy under an issuing CA; without one, an issuing CA of the policy's own name is made.
+
+        `external` has that CA signed by its owner's CA (bring your own root).
 
         Raises:
             NamespaceNotFound: there is no such namespace.
             NameInvalid: the name breaks the naming rule.
             ValidityOutOfRange: `leaf_validity` is not a whole number of days from 7 to 90.
             PolicyExists: the namespace has one of this name.
-            IssuerExpired, IssuerKeyMissing: the root cannot sign.
+            PolicyRequiresIssuingCa: `authority` is the root.
+            AuthorityNotFound, AuthorityExists: there is no such issuing CA, or one of the policy's name.
+            CredentialNotFound, IssuerExpired, IssuerKeyMissing: the root cannot sign.
 
-        Source: concept-certificate-issuance.md (documented); the two years are assumed.
+        Source: concept-certificate-issuance.md (documented).
         """
         self.namespace(namespace)
         parse_policy_name(name)
@@ -136,11 +220,14 @@ class AdrRegistry:
         key = policy_key(namespace, name)
         if self._store.get(POLICIES, key) is not None:
             raise PolicyExists(f"namespace {namespace!r} has a policy {name!r} already")
-        issuing_ca = self._create_issuing_ca(namespace, name, now)
-        policy = Policy(namespace, name, leaf_validity, issuing_ca.certificate, generation=1, created=now)
-        self._keys.save(policy.key_name, issuing_ca.key)
+        if authority is None:
+            signer = self.authorities.create(namespace, name, now, external=external)
+        else:
+            self._refuse_root(namespace, authority, name)
+            signer = self.authorities.current(namespace, authority)
+        policy = Policy(namespace, name, leaf_validity, signer.name, created=now)
         self._store.put(POLICIES, key, format_policy(policy), expected=0)
-        logger.info("namespace %s: policy %s created with its issuing CA", namespace, name)
+        logger.info("namespace %s: policy %s created under issuing CA %s", namespace, name, signer.name)
         return policy
 
     def update_policy(self, namespace: str, name: str, *, leaf_validity: timedelta) -> Policy:
@@ -153,24 +240,6 @@ class AdrRegistry:
         policy = self.policy(namespace, name)
         check_leaf_validity(leaf_validity, allow_short=self._allow_short_validity)
         changed = replace(policy, leaf_validity=leaf_validity)
-        self._store.put(POLICIES, policy_key(namespace, name), format_policy(changed))
-        return changed
-
-    def replace_issuer(self, namespace: str, name: str, now: datetime, *, trust_former: bool) -> Policy:
-        """Give a policy its next issuing CA, with a key of its own; from now on that one issues.
-
-        With `trust_former` the leaves of the ICAs before it stay good until they expire, else all are refused.
-
-        Raises:
-            PolicyNotFound: the namespace has none of this name.
-            IssuerExpired, IssuerKeyMissing: the root cannot sign.
-        """
-        policy = self.policy(namespace, name)
-        issuing_ca = self._create_issuing_ca(namespace, policy.name, now)
-        # A leaf never outlives its ICA: when the ICA has expired, so have all its leaves.
-        former = tuple(each for each in policy.trusted if each.not_valid_after_utc > now) if trust_former else ()
-        changed = replace(policy, certificate=issuing_ca.certificate, generation=policy.generation + 1, former=former)
-        self._keys.save(changed.key_name, issuing_ca.key)
         self._store.put(POLICIES, policy_key(namespace, name), format_policy(changed))
         return changed
 
@@ -190,12 +259,85 @@ class AdrRegistry:
         prefix = policy_key(namespace, "")
         return [self._policies.of(record) for record in each_record(self._store, POLICIES, prefix)]
 
+    def policies_of(self, namespace: str, authority: str) -> list[Policy]:
+        """Return the policies under one issuing CA."""
+        return [each for each in self.policies(namespace) if each.authority.lower() == authority.lower()]
+
+    def issuing_ca(self, namespace: str, policy: str) -> IssuingCa:
+        """Return the issuing CA of a policy, in its present generation.
+
+        Raises:
+            PolicyNotFound: the namespace has none of this name.
+        """
+        return self.authorities.current(namespace, self.policy(namespace, policy).authority)
+
+    def delete_policy(self, namespace: str, name: str, now: datetime, *, keep_authority: bool = False) -> None:
+        """Delete a policy: nothing more is issued under it, what was issued stays good until it expires.
+
+        Its issuing CA goes too when it has no other policy, unless `keep_authority`.
+
+        Raises:
+            PolicyNotFound: the namespace has none of this name.
+
+        Source: concepts-certificate-policy-management.md §deleting a policy (documented).
+        """
+        policy = self.policy(namespace, name)
+        self._store.delete(POLICIES, policy_key(namespace, name))
+        if not keep_authority and not self.policies_of(namespace, policy.authority):
+            self.authorities.retire(namespace, policy.authority, now)
+        logger.info("namespace %s: policy %s deleted", namespace, policy.name)
+
+    def delete_issuing_ca(self, namespace: str, name: str, now: datetime) -> None:
+        """Delete an issuing CA that has no policies; what it signed stays good until it expires.
+
+        Raises:
+            AuthorityNotFound: there is none of this name.
+            AuthorityHasPolicies: policies are left under it.
+        """
+        policies = [policy.name for policy in self.policies_of(namespace, name)]
+        if policies:
+            raise AuthorityHasPolicies(
+                f"issuing CA {name!r} of namespace {namespace!r} cannot be deleted before its policies: "
+                f"{', '.join(policies)}"
+            )
+        self.authorities.retire(namespace, name, now)
+
+    def revoke_issuing_ca(self, namespace: str, name: str, now: datetime) -> list[IssuingCa]:
+        """Revoke an issuing CA with all it signed, put it on the root's revocation list, and make the next.
+
+        Returns the revoked generations: hubs no longer trust them, and connections that rest on them must end.
+
+        Raises:
+            AuthorityNotFound: there is none of this name.
+            AuthorityIsExternal: only its owner's CA can revoke it.
+            CredentialNotFound, IssuerExpired, IssuerKeyMissing: the root cannot sign a new one; nothing is revoked.
+
+        Source: concepts-certificate-policy-management.md §revoking a policy (documented).
+        """
+        revoked, following = self.authorities.revoke(namespace, name, now)
+        for each in revoked:
+            certificate, serial_number = each.signed, f"{each.signed.serial_number:x}"
+            self.revocations.add(
+                Revocation(
+                    thumbprint_of(each.issuers[0]),
+                    serial_number,
+                    now,
+                    x509.ReasonFlags.ca_compromise,
+                    certificate.not_valid_after_utc,
+                )
+            )
+            reason = f"issuing CA {each.name} generation {each.generation} revoked, {following.generation} follows"
+            self.audit.record(AuditKind.REVOKED, now, service=namespace, serial_number=serial_number, reason=reason)
+        return revoked
+
     def trust_anchors(self, namespace: str) -> tuple[x509.Certificate, ...]:
-        """Return the issuing CAs that a hub linked to this namespace trusts.
+        """Return the issuing CAs that a hub linked to this namespace trusts, those that sign no more too.
 
         Source: concept-certificate-issuance.md: a hub trusts the ICAs of its namespace, not the root (documented).
         """
-        return tuple(certificate for policy in self.policies(namespace) for certificate in policy.trusted)
+        return tuple(each.signed for each in self.authorities.trusted(namespace))
+
+    # --- devices
 
     def register_device(self, namespace: str, device_id: str, policy: str | None, now: datetime) -> AdrDevice:
         """Record a device, or set the policy of one that is there; it keeps its identifier and stays disabled if so.
@@ -207,30 +349,53 @@ class AdrRegistry:
             self.namespace(namespace)
         else:
             policy = self.policy(namespace, policy).name
-        present = self.device(namespace, device_id)
-        if present is None:
-            return self._put(namespace, AdrDevice(device_id, uuid4(), policy, enabled=True, created=now))
-        if present.policy == policy:
-            return present
-        return self._put(namespace, replace(present, policy=policy))
+        return self.devices.register(namespace, device_id, policy, now)
 
     def device(self, namespace: str, device_id: str) -> AdrDevice | None:
         """Return a device's record, or None; the ID is case-sensitive."""
-        record = self._store.get(DEVICES, device_key(namespace, device_id))
-        return parse_device(record.value) if record else None
+        return self.devices.get(namespace, device_id)
 
-    def revoke_device(self, namespace: str, device_id: str, *, disable: bool = False) -> AdrDevice:
+    def revoke_device(
+        self,
+        namespace: str,
+        device_id: str,
+        now: datetime,
+        *,
+        disable: bool = False,
+        reason: x509.ReasonFlags = x509.ReasonFlags.key_compromise,
+    ) -> AdrDevice:
         """Make every certificate issued for the device so far worthless, by giving it a new identifier.
+
+        They go on the revocation list of their issuing CA.
 
         Raises:
             DeviceNotFound: the namespace has no such device.
 
-        Source: concepts-certificate-policy-management.md §revoke (documented).
+        Source: concepts-certificate-policy-management.md §revoke (documented); the reason code is assumed.
         """
-        device = self._require_device(namespace, device_id)
+        device = self.devices.require(namespace, device_id)
         enabled = device.enabled and not disable
-        logger.info("device %s of namespace %s: revoked, enabled %s", device_id, namespace, enabled)
-        return self._put(namespace, replace(device, identifier=uuid4(), enabled=enabled))
+        for note in self.devices.notes(namespace, device_id):
+            if note.not_after > now:
+                self.revocations.add(
+                    Revocation(note.issuer_thumbprint, note.serial_number, now, reason, note.not_after)
+                )
+        revoked = replace(device, identifier=uuid4(), enabled=enabled)
+        text = f"every certificate of the device revoked ({reason.value}), enabled {enabled}"
+        logger.warning("device %s of namespace %s: %s", device_id, namespace, text)
+        self.audit.record(AuditKind.REVOKED, now, service=namespace, device_id=device_id, reason=text)
+        return self.devices.put(namespace, revoked)
+
+    def delete_device(self, namespace: str, device_id: str, now: datetime) -> None:
+        """Revoke a device's certificates and forget the device.
+
+        Raises:
+            DeviceNotFound: the namespace has no such device.
+        """
+        self.revoke_device(namespace, device_id, now, reason=x509.ReasonFlags.cessation_of_operation)
+        self.devices.delete(namespace, device_id)
+
+    # --- issuing
 
     def issue(self, namespace: str, device_id: str, request: CertificateRequest, now: datetime) -> IssuedChain:
         """Issue an operational certificate under the device's policy, and keep a note of it.
@@ -241,29 +406,27 @@ class AdrRegistry:
             DeviceNotFound, DeviceDisabled, DeviceHasNoPolicy: there is nothing to issue for or under.
             PolicyNotFound: the device's policy is gone.
             CommonNameTooLong: the device ID has more than 64 characters.
-            IssuerExpired, IssuerKeyMissing: the issuing CA cannot sign.
+            AuthorityNotActive, IssuerExpired, IssuerKeyMissing: the issuing CA cannot sign.
         """
-        device = self._require_device(namespace, device_id)
+        device = self.devices.require(namespace, device_id)
         policy = self._issuing_policy(namespace, device)
-        leaf = self._sign(policy, device, request, now)
-        chain = IssuedChain(leaf, policy.certificate, self._credential(namespace).certificate)
-        serial_number = chain.serial_number
+        authority = self.authorities.current(namespace, policy.authority)
+        leaf = self._sign(authority, policy, device, request, now)
+        chain = IssuedChain(leaf, authority.signed, authority.issuers[0] if authority.issuers else None)
         note = IssuedCertificate(
             device_id,
-            serial_number,
+            chain.serial_number,
             policy.name,
             leaf.not_valid_after_utc,
             thumbprint_of(leaf),
-            thumbprint_of(policy.certificate),
+            authority.thumbprint,
         )
-        self._store.put(CERTIFICATES, issued_key(namespace, device_id, serial_number), format_issued(note))
-        logger.info("device %s: issued %s by policy %s", device_id, serial_number, policy.name)
+        self.devices.note(namespace, note)
+        logger.info("device %s: issued %s by policy %s", device_id, note.serial_number, policy.name)
         return chain
 
-    def known_issuer(
-        self, namespace: str, device_id: str, serial_number: int, thumbprint: str
-    ) -> x509.Certificate | None:
-        """Return the trust anchor that signed this very certificate, if the note of its issuance says so.
+    def known_issuer(self, namespace: str, device_id: str, serial_number: int, thumbprint: str) -> IssuingCa | None:
+        """Return the trusted issuing CA that signed this very certificate, if the note of its issuance says so.
 
         Spares the check of a signature that was made here: the thumbprint is over the whole certificate, signature
         included. An issuer that is no trust anchor any more does not count.
@@ -274,18 +437,15 @@ class AdrRegistry:
             serial_number: its serial number.
             thumbprint: its SHA-256 in upper-case hex.
         """
-        key = issued_key(namespace, device_id, f"{serial_number:x}")
-        record = self._store.get(CERTIFICATES, key)
-        note = parse_issued(key, record.value) if record else None
+        note = self.devices.noted(namespace, device_id, f"{serial_number:x}")
         if note is None or not note.thumbprint or note.thumbprint != thumbprint:
             return None
-        anchors = self.trust_anchors(namespace)
-        return next((each for each in anchors if thumbprint_of(each) == note.issuer_thumbprint), None)
+        trusted = self.authorities.trusted(namespace)
+        return next((each for each in trusted if each.thumbprint == note.issuer_thumbprint), None)
 
     def issued(self, namespace: str, device_id: str) -> list[IssuedCertificate]:
         """Return the notes of every certificate ever issued for the device, in no particular order."""
-        prefix = issued_key(namespace, device_id, "")
-        return [parse_issued(record.key, record.value) for record in each_record(self._store, CERTIFICATES, prefix)]
+        return list(self.devices.notes(namespace, device_id))
 
     def _issuing_policy(self, namespace: str, device: AdrDevice) -> Policy:
         if not device.enabled:
@@ -299,59 +459,26 @@ class AdrRegistry:
             )
         return self.policy(namespace, device.policy)
 
-    def _sign(self, policy: Policy, device: AdrDevice, request: CertificateRequest, now: datetime) -> x509.Certificate:
-        path = f"{policy.namespace}/{policy.name}"
+    def _sign(
+        self, authority: IssuingCa, policy: Policy, device: AdrDevice, request: CertificateRequest, now: datetime
+    ) -> x509.Certificate:
+        signer = self.authorities.signer(authority)
         try:
-            return self._authority(policy).issue_operational(
+            return signer.issue_operational(
                 device.device_id,
                 request.public_key,
                 device.identifier,
                 now,
                 validity=policy.leaf_validity,
-                crl_url=f"{self._public_url}/crl/{path}.crl",
-                issuer_url=f"{self._public_url}/ca/{path}.cer",
+                crl_url=self.urls.revocation_list(authority),
+                issuer_url=self.urls.certificate(authority),
             )
         except IssuerNotValid as error:
             raise IssuerExpired(str(error)) from error
 
-    def _create_issuing_ca(self, namespace: str, policy: str, now: datetime) -> CertificateAuthority:
-        root = self._authority(self._credential(namespace))
-        try:
-            return root.issue_intermediate(_common_name(namespace, f"{policy} ICA"), now)
-        except IssuerNotValid as error:
-            raise IssuerExpired(str(error)) from error
-
-    def _credential(self, namespace: str) -> Credential:
-        record = self._store.get(CREDENTIALS, namespace)
-        if record is None:
-            raise NamespaceNotFound(f"there is no namespace {namespace!r}")
-        return self._credentials.of(record)
-
-    def _authority(self, owner: Credential | Policy) -> CertificateAuthority:
-        """Join a CA certificate with its private key, which is read once."""
-        known = self._authorities.get(owner.key_name)
-        if known is not None and known.certificate is owner.certificate:
-            return known
-        try:
-            key = self._keys.load(owner.key_name)
-        except ValueError as error:
-            raise IssuerKeyMissing(f"the private key {owner.key_name!r} is damaged: {error}") from error
-        if key is None or key.public_key() != owner.certificate.public_key():
-            raise IssuerKeyMissing(f"the private key {owner.key_name!r} is missing or belongs to another certificate")
-        authority = self._authorities[owner.key_name] = CertificateAuthority(owner.certificate, key)
-        return authority
-
-    def _require_device(self, namespace: str, device_id: str) -> AdrDevice:
-        device = self.device(namespace, device_id)
-        if device is None:
-            raise DeviceNotFound(f"namespace {namespace!r} has no device {device_id!r}")
-        return device
-
-    def _put(self, namespace: str, device: AdrDevice) -> AdrDevice:
-        self._store.put(DEVICES, device_key(namespace, device.device_id), format_device(device))
-        return device
-
-
-def _common_name(namespace: str, role: str) -> str:
-    """Name a CA by its namespace and role, within what a common name holds; keys tell namesakes apart."""
-    return f"{namespace} {role}"[:MAX_COMMON_NAME]
+    def _refuse_root(self, namespace: str, authority: str, policy: str) -> None:
+        if self.credential(namespace).name.lower() == authority.lower():
+            raise PolicyRequiresIssuingCa(
+                f"policy {policy!r} cannot be made under the root {authority!r} of namespace {namespace!r}: "
+                "make it under an issuing CA"
+            )

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from adr.audit import AuditKind
 from adr.errors import AdrError
+from adr.links import LinkedKind
 from adr.registry import AdrRegistry
 from certs.csr import CertificateRequest, CsrError, parse_csr
 from dps.allocation import choose_hub
@@ -20,6 +21,7 @@ from hub.hub import Hub
 from hub.identity import Authentication, AuthenticationType
 from hub.twin_json import parse_initial_twin
 
+
 log = logging.getLogger("dps")
 
 
@@ -30,6 +32,7 @@ class Assigner:
         self._settings = settings
         self._adr = adr
         self._hubs = hubs
+        self._link = adr.links.of(LinkedKind.PROVISIONING_SERVICE, settings.name, settings.namespace)
 
     def place(
         self, registration: Registration, attested: Attested, api_version: ApiVersion, now: datetime, *, has_csr: bool
@@ -74,7 +77,7 @@ class Assigner:
 
         Source: azure-iot-sdk c/samples/authentication/dps_csr_managed (sdk): no policy is no error.
         """
-        namespace = self._settings.namespace
+        namespace = self._link.namespace
         if csr is None or namespace is None or attested.enrollment.credential_policy_name is None:
             return ()
         assert registration.device_id, f"{registration.registration_id} was not placed"
@@ -131,17 +134,17 @@ class Assigner:
             raise NoHubAvailable(f"none of the hubs {list(allowed)} is linked to DPS {self._settings.name}")
         # A hub of another namespace would refuse what is issued here. Source: that none is chosen is assumed.
         if certified:
-            linked = [name for name in linked if self._hubs[name].settings.namespace == self._settings.namespace]
+            linked = [name for name in linked if self._hubs[name].link.namespace == self._link.namespace]
         if not linked:
             raise NoHubAvailable(
-                f"none of the hubs {list(allowed)} is linked to ADR namespace {self._settings.namespace}, "
+                f"none of the hubs {list(allowed)} is linked to ADR namespace {self._link.namespace}, "
                 "so none would accept the operational certificate"
             )
         policy = enrollment.allocation_policy or self._settings.allocation_policy
         return choose_hub(policy, linked, registration.registration_id)
 
     def _register_in_namespace(self, device_id: str, attested: Attested, now: datetime) -> None:
-        namespace = self._settings.namespace
+        namespace = self._link.namespace
         if namespace is None:
             return
         try:

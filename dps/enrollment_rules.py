@@ -1,6 +1,7 @@
 """What an enrollment must be before it is stored."""
 
 from adr.errors import AdrError
+from adr.links import Link
 from adr.registry import AdrRegistry
 from dps.allocation import CHOOSERS, AllocationPolicy
 from dps.attestation_mechanism import (
@@ -18,11 +19,11 @@ from hub.twin_json import parse_initial_twin
 
 
 class EnrollmentRules:
-    """The rules of one DPS, which may be linked to an ADR namespace."""
+    """The rules of one DPS; `link` says which ADR namespace it is linked to, if any."""
 
-    def __init__(self, adr: AdrRegistry, namespace: str | None) -> None:
+    def __init__(self, adr: AdrRegistry, link: Link) -> None:
         self._adr = adr
-        self._namespace = namespace
+        self._link = link
 
     def check(self, enrollment: Enrollment) -> None:
         """Check an enrollment as it is to be written.
@@ -50,10 +51,11 @@ class EnrollmentRules:
         policy = enrollment.credential_policy_name
         if policy is None:
             return
-        if self._namespace is None:
+        namespace = self._link.namespace
+        if namespace is None:
             raise NamespaceRequired(f"enrollment {enrollment.name!r} names policy {policy!r}")
         try:
-            self._adr.policy(self._namespace, policy)
+            self._adr.policy(namespace, policy)
         except AdrError as error:
             raise BadRequest(f"enrollment {enrollment.name!r}: {error}") from error
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from adr.links import LinkedKind
 from adr.registry import AdrRegistry
 from adr.store import Store
 from dps.assignment import Assigner
@@ -25,7 +26,8 @@ class ProvisioningService:
 
     def __init__(self, settings: DpsSettings, store: Store, adr: AdrRegistry, hubs: Mapping[str, Hub]) -> None:
         self.settings = settings
-        self.enrollments = Enrollments(store, settings.id_scope, EnrollmentRules(adr, settings.namespace).check)
+        self.link = adr.links.of(LinkedKind.PROVISIONING_SERVICE, settings.name, settings.namespace)
+        self.enrollments = Enrollments(store, settings.id_scope, EnrollmentRules(adr, self.link).check)
         self.registrations = Registrations(store, settings.id_scope)
         operations, assigner = Operations(store, settings.id_scope), Assigner(settings, adr, hubs)
         self.device_api = DeviceApi(

@@ -86,10 +86,10 @@ class ControlFront:
     async def _get_issuer(self, request: web.Request) -> web.Response:
         """Serve an issuing CA at the address that its leaves name in their AIA extension (RFC 5280 §4.2.2.1: DER)."""
         try:
-            policy = self._resources.adr.policy(request.match_info["namespace"], request.match_info["policy"])
+            issuer = self._resources.adr.issuing_ca(request.match_info["namespace"], request.match_info["policy"])
         except AdrError as error:
             raise web.HTTPNotFound(text=f"{error}\n") from error
-        return web.Response(body=policy.certificate.public_bytes(Encoding.DER), content_type="application/pkix-cert")
+        return web.Response(body=issuer.signed.public_bytes(Encoding.DER), content_type="application/pkix-cert")
 
 
 def _parse_positions(text: str) -> dict[str, int]:

@@ -41,7 +41,7 @@ def _describe_service(service: ProvisioningService) -> dict[str, Any]:
         "name": settings.name,
         "idScope": settings.id_scope,
         "hostNames": list(settings.host_names),
-        "namespace": settings.namespace,
+        "namespace": service.link.namespace,
         "enrollmentGroups": [_describe_group(each) for each in service.enrollments.groups.list()],
         "individualEnrollments": len(service.enrollments.individuals.list()),
     }
@@ -68,7 +68,7 @@ def _describe_hub(hub: Hub) -> dict[str, Any]:
         "name": settings.name,
         "hostName": settings.host_name,
         "aliases": list(settings.aliases),
-        "namespace": settings.namespace,
+        "namespace": hub.link.namespace,
         "connectionString": f"HostName={settings.host_name};SharedAccessKeyName={OWNER_POLICY};SharedAccessKey={key}",
     }
 

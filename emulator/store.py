@@ -17,7 +17,8 @@ logger = logging.getLogger("emulator")
 
 Rows = list[Any]
 
-SCHEMA_VERSION = 1
+# 2: an issuing CA has records of its own, one for each generation.
+SCHEMA_VERSION = 2
 # An entry's row id is its stream's number and its sequence side by side: a stream is one run of the table's own tree,
 # so that appending needs no index. 2^23 streams of 2^40 entries fit into SQLite's 63 bits.
 SEQUENCE_BITS = 40

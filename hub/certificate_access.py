@@ -1,14 +1,15 @@
 """Authentication by a client certificate: by thumbprint, by a CA registered on the hub, or issued through ADR."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
 
+from adr.authority import IssuingCa
+from adr.links import LinkedKind
 from adr.registry import AdrRegistry
 from certs.extensions import single_common_name
 from certs.identifier import device_identifier
-from certs.path import PathRefusal, validate_path
+from certs.path import PathRefusal, ValidPath, validate_path
 from certs.peer import PeerChain
 from hub.certificates import HubCertificates
 from hub.grant import AuthMethod, Denial, Grant
@@ -24,6 +25,7 @@ class CertificateAccess:
         self._settings = settings
         self._certificates = certificates
         self._adr = adr
+        self._link = adr.links.of(LinkedKind.HUB, settings.name, settings.namespace)
 
     def check_thumbprint(
         self, user: UserName, authentication: Authentication, chain: PeerChain, now: datetime
@@ -66,39 +68,54 @@ class CertificateAccess:
     def _check_path(self, user: UserName, leaf: x509.Certificate, chain: PeerChain, now: datetime) -> Grant | Denial:
         issuer = self._known_issuer(user, leaf, chain)
         if issuer is not None:
-            return _check_validity(leaf, now) or _check_validity(issuer, now) or self._check_identifier(user, leaf)
+            valid = _check_validity(leaf, now) or _check_validity(issuer.signed, now)
+            return valid or self._check_identifier(user, leaf, issuer)
         try:
             intermediates = chain.intermediates
         except (ValueError, x509.InvalidVersion) as error:
             return Denial(f"{user.client_id}: an intermediate certificate cannot be read: {error}")
-        issuing_cas = self._issuing_cas()
+        trusted = self._trusted()
         registered = self._certificates.anchors()
-        path = validate_path(leaf, intermediates, (*issuing_cas, *registered), now)
+        path = validate_path(leaf, intermediates, (*(each.signed for each in trusted), *registered), now)
         if isinstance(path, PathRefusal):
-            return Denial(f"{user.client_id}: {path.detail}; {self._trusted(issuing_cas, registered)}")
-        if path.anchor in issuing_cas:
-            return self._check_identifier(user, leaf)
+            return Denial(f"{user.client_id}: {path.detail}; {self._describe_trust(len(trusted), len(registered))}")
+        issuer = next((each for each in trusted if each.signed == path.anchor), None) or self._issuer_in(path)
+        if issuer is not None:
+            return self._check_identifier(user, leaf, issuer)
         return Grant(AuthMethod.CERTIFICATE_AUTHORITY)
 
-    def _known_issuer(self, user: UserName, leaf: x509.Certificate, chain: PeerChain) -> x509.Certificate | None:
+    def _known_issuer(self, user: UserName, leaf: x509.Certificate, chain: PeerChain) -> IssuingCa | None:
         """Find the trusted issuing CA of a leaf that ADR itself issued and noted: its signature needs no check."""
-        namespace = self._settings.namespace
+        namespace = self._link.namespace
         if namespace is None:
             return None
         return self._adr.known_issuer(namespace, user.device_id, leaf.serial_number, chain.sha256_thumbprint)
 
-    def _issuing_cas(self) -> tuple[x509.Certificate, ...]:
-        namespace = self._settings.namespace
-        return self._adr.trust_anchors(namespace) if namespace is not None else ()
+    def _trusted(self) -> list[IssuingCa]:
+        namespace = self._link.namespace
+        return self._adr.authorities.trusted(namespace) if namespace is not None else []
 
-    def _trusted(self, issuing_cas: Sequence[x509.Certificate], registered: Sequence[x509.Certificate]) -> str:
-        namespace = self._settings.namespace
-        linked = f"{len(issuing_cas)} issuing CA(s) of namespace {namespace}" if namespace else "no namespace"
-        return f"hub {self._settings.name} trusts {linked} and {len(registered)} CA certificate(s) registered on it"
+    def _issuer_in(self, path: ValidPath) -> IssuingCa | None:
+        """Find the issuing CA of ADR in a path to a CA registered on the hub.
 
-    def _check_identifier(self, user: UserName, leaf: x509.Certificate) -> Grant | Denial:
-        """Compare the identifier in a leaf that ADR issued with the device record: revocation changes the record."""
-        namespace = str(self._settings.namespace)
+        Whoever registers a namespace's root, or an issuing CA, vouches for it; what ADR revoked stays revoked.
+        """
+        found = (self._adr.authorities.find(certificate) for certificate in path.certificates[1:])
+        return next((each for each in found if each is not None), None)
+
+    def _describe_trust(self, trusted: int, registered: int) -> str:
+        namespace = self._link.namespace
+        linked = f"{trusted} issuing CA(s) of namespace {namespace}" if namespace else "no namespace"
+        return f"hub {self._settings.name} trusts {linked} and {registered} CA certificate(s) registered on it"
+
+    def _check_identifier(self, user: UserName, leaf: x509.Certificate, issuer: IssuingCa) -> Grant | Denial:
+        """Compare a leaf that ADR issued with the device record: revocation changes the record, or the issuer."""
+        namespace = issuer.namespace
+        if not issuer.is_trusted:
+            return Denial(
+                f"certificate {leaf.serial_number:x} of device {user.device_id} was issued by generation "
+                f"{issuer.generation} of issuing CA {issuer.name} of namespace {namespace}, which is {issuer.state}"
+            )
         device = self._adr.device(namespace, user.device_id)
         if device is None:
             return Denial(f"device {user.device_id} is not registered in namespace {namespace}")
@@ -109,7 +126,7 @@ class CertificateAccess:
                 f"certificate {leaf.serial_number:x} of device {user.device_id} was revoked: its device identifier "
                 f"is not the one in namespace {namespace}"
             )
-        return Grant(AuthMethod.CERTIFICATE_AUTHORITY)
+        return Grant(AuthMethod.CERTIFICATE_AUTHORITY, issuer=issuer.thumbprint)
 
 
 def _leaf(chain: PeerChain) -> x509.Certificate | Denial:

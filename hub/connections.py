@@ -1,5 +1,6 @@
 """Who is connected to a hub right now: the one thing about devices that is memory, as connections are."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,10 +23,16 @@ class Connections:
         self._open: dict[str, HubSession] = {}
         self._presence: dict[str, Presence] = {}
         self._modules: dict[str, set[str]] = {}
+        self._admitted: dict[str, HubSession] = {}
         self._condemned: list[tuple[HubSession, str]] = []
+
+    def admitted(self, session: HubSession) -> None:
+        """Note who has been let in but is not open yet: its credential may be revoked in between."""
+        self._admitted[session.key] = session
 
     def opened(self, session: HubSession, now: datetime) -> None:
         """Note a connection; it takes the place of an older one with its key."""
+        self._admitted.pop(session.key, None)
         self._open[session.key] = session
         self._presence[session.key] = Presence(is_connected=True, since=now)
         if session.module_id is not None:
@@ -57,9 +64,24 @@ class Connections:
 
     def condemn_one(self, session_key: str, reason: str) -> None:
         """Have one connection closed."""
-        session = self._open.get(session_key)
-        if session is not None:
-            self._condemned.append((session, reason))
+        for sessions in (self._open, self._admitted):
+            session = sessions.get(session_key)
+            if session is not None:
+                self._condemned.append((session, reason))
+
+    def condemn_certified(self, device_key: str, device_id: str, reason: str) -> None:
+        """Have those connections of a device and its modules closed that rest on a certificate issued by ADR."""
+        for key in (device_key, *self._modules.get(device_id, ())):
+            for sessions in (self._open, self._admitted):
+                session = sessions.get(key)
+                if session is not None and session.issuer is not None:
+                    self._condemned.append((session, reason))
+
+    def condemn_issued_by(self, issuers: Collection[str], reason: str) -> None:
+        """Have every connection closed that rests on a certificate of one of these issuing CAs, by thumbprint."""
+        for session in (*self._open.values(), *self._admitted.values()):
+            if session.issuer in issuers:
+                self._condemned.append((session, reason))
 
     def forget(self, device_key: str, device_id: str) -> None:
         """Forget when a deleted device and its modules were last seen."""
@@ -67,9 +89,12 @@ class Connections:
             self._presence.pop(key, None)
 
     def condemned(self) -> list[Action]:
-        """Return what closes the connections condemned since the last call, once.
+        """Return what closes the connections condemned since the last call, once; those to be opened yet later.
 
         A connection made since then under the same key stays.
         """
         condemned, self._condemned = self._condemned, []
+        for session, reason in condemned:
+            if self._admitted.get(session.key) is session:
+                self._condemned.append((session, reason))
         return [Close(session.key, reason) for session, reason in condemned if self._open.get(session.key) is session]

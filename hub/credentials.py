@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from adr.audit import AuditKind
 from adr.errors import AdrError
+from adr.links import LinkedKind
 from adr.registry import AdrRegistry
 from adr.store import Store
 from broker.gateway import Action, Publish
@@ -44,6 +45,7 @@ class Credentials:
         self._settings = settings
         self._operations = CredentialOperations(store, settings.name)
         self._adr = adr
+        self._link = adr.links.of(LinkedKind.HUB, settings.name, settings.namespace)
         self._sessions = sessions
 
     def request(self, session: HubSession, request_id: str | None, body: bytes, now: datetime) -> list[Action]:
@@ -85,6 +87,12 @@ class Credentials:
         if next_state(operation, OperationEvent.DELIVER) is not None:
             self._operations.delete(operation)
 
+    def cancel(self, device_id: str) -> None:
+        """Forget a device's request and its result, as for a device that was revoked in between."""
+        operation = self._operations.get(device_id)
+        if operation is not None:
+            self._operations.delete(operation)
+
     def tick(self, now: datetime) -> list[Action]:
         """Issue what is due, and forget what has expired."""
         actions: list[Action] = []
@@ -124,7 +132,7 @@ class Credentials:
         return operation
 
     def _check_policy(self, device_id: str) -> None:
-        namespace = self._settings.namespace
+        namespace = self._link.namespace
         if namespace is None:
             raise OperationNotAvailableInCurrentTier(f"hub {self._settings.name} is linked to no namespace")
         device = self._adr.device(namespace, device_id)
@@ -148,7 +156,7 @@ class Credentials:
     def _issue(self, operation: Operation, now: datetime) -> bytes:
         try:
             request = parse_csr(operation.csr, operation.device_id, strict=self._settings.strict)
-            chain = self._adr.issue(str(self._settings.namespace), operation.device_id, request, now)
+            chain = self._adr.issue(str(self._link.namespace), operation.device_id, request, now)
         except CsrError as error:
             raise _csr_refused(operation, str(error)) from error
         except AdrError as error:

@@ -86,6 +86,7 @@ class HubGateway:
         if broken_rule is not None:
             return self._refuse(request, broken_rule)
         session = self._open(admission, request, topic)
+        self._connections.admitted(session)
         log.info("device %s: connected to hub %s from %s", request.client_id, self._settings.name, request.remote)
         return session
 
@@ -205,6 +206,7 @@ class HubGateway:
             api_version=user.api_version,
             telemetry_topic=topic,
             event_source=self._event_log.source(user.device_id, system),
+            issuer=admission.grant.issuer,
         )
 
     def _refuse(self, request: ConnectRequest, reason: str) -> Refusal:

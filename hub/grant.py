@@ -22,10 +22,15 @@ class AuthMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The credential is good; the connection ends at `expires_at`, None never."""
+    """The credential is good; the connection ends at `expires_at`, None never.
+
+    `issuer` is the thumbprint of the issuing CA of ADR that stands behind it, None for any other credential: when
+    that CA is revoked, the connection ends.
+    """
 
     method: AuthMethod
     expires_at: datetime | None = None
+    issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

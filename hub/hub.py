@@ -1,5 +1,6 @@
 """One IoT Hub, assembled from its parts."""
 
+from adr.links import LinkedKind
 from adr.registry import AdrRegistry
 from adr.store import Store
 from hub.access import Access
@@ -31,6 +32,7 @@ class Hub:
     def __init__(self, settings: HubSettings, store: Store, adr: AdrRegistry) -> None:
         name = settings.name
         self.settings = settings
+        self.link = adr.links.of(LinkedKind.HUB, name, settings.namespace)
         self.connections = Connections()
         self.registry = DeviceRegistry(store, name, self.connections)
         self.certificates = HubCertificates(store, name)
@@ -52,13 +54,14 @@ class Hub:
         self.identity_requests = IdentityRequests(self.registry, self.twins)
         self.service_access = ServiceAccess(settings, self.policies)
         self.view = ServiceView(name, self.connections, self.twins, self.c2d)
+        self.credentials = Credentials(settings, store, adr, sessions)
         self.gateway = HubGateway(
             settings,
             access=Access(settings, self.registry, self.certificates, self.policies, adr),
             sessions=sessions,
             event_log=self.event_log,
             telemetry=Telemetry(self.event_log, settings.max_message_bytes),
-            credentials=Credentials(settings, store, adr, sessions),
+            credentials=self.credentials,
             connections=self.connections,
             twins=self.twins,
             twin_requests=self.twin_requests,

@@ -12,7 +12,7 @@ from hub.event_log import EventSource
 
 @dataclass(frozen=True, slots=True)
 class HubSession:
-    """One accepted connection of a device or module."""
+    """One accepted connection of a device or module; `issuer` is the issuing CA of ADR it rests on (`Grant`)."""
 
     key: str
     device_id: str
@@ -24,6 +24,7 @@ class HubSession:
     api_version: str
     telemetry_topic: str
     event_source: EventSource
+    issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

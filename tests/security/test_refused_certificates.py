@@ -310,8 +310,8 @@ def _disable(state_dir: Path) -> None:
         identity = registry.get("off-in-hub")
         assert identity is not None
         registry.update(replace(identity, status=DeviceStatus.DISABLED, status_reason="stolen"), now)
-        adr.revoke_device("north", "off-in-adr", disable=True)
-        adr.revoke_device("north", "revoked")
+        adr.revoke_device("north", "off-in-adr", now, disable=True)
+        adr.revoke_device("north", "revoked", now)
         store.commit()
 
 

@@ -118,12 +118,13 @@ class TestNamespace:
 class TestPolicy:
     def test_new_policy_has_an_issuing_ca_under_the_root_for_two_years(self, factory: AdrRegistry) -> None:
         policy = factory.policy("factory", "default")
-        assert_p384_with_sha384(policy.certificate)
-        policy.certificate.verify_directly_issued_by(factory.root("factory"))
-        assert common_name(policy.certificate) == "factory default ICA"
-        assert 729 * DAY <= policy.certificate.not_valid_after_utc - NOW <= 731 * DAY
+        authority = factory.issuing_ca("factory", "default")
+        assert_p384_with_sha384(authority.signed)
+        authority.signed.verify_directly_issued_by(factory.root("factory"))
+        assert common_name(authority.signed) == "factory default ICA"
+        assert 729 * DAY <= authority.signed.not_valid_after_utc - NOW <= 731 * DAY
         assert policy.leaf_validity == 30 * DAY
-        assert (policy.generation, policy.created) == (1, NOW)
+        assert (authority.generation, policy.authority, policy.created) == (1, "default", NOW)
 
     def test_policy_name_compares_without_case(self, factory: AdrRegistry) -> None:
         assert factory.policy("factory", "DEFAULT").name == "default"
@@ -163,17 +164,18 @@ class TestPolicy:
         assert adr.policy("factory", "short") == policy
 
     def test_updated_validity_keeps_the_issuing_ca(self, factory: AdrRegistry) -> None:
-        before = factory.policy("factory", "default")
+        before = factory.issuing_ca("factory", "default")
         after = factory.update_policy("factory", "Default", leaf_validity=90 * DAY)
         assert after == factory.policy("factory", "default")
-        assert (after.name, after.leaf_validity, after.certificate) == ("default", 90 * DAY, before.certificate)
+        assert (after.name, after.leaf_validity) == ("default", 90 * DAY)
+        assert factory.issuing_ca("factory", "default") == before
 
     def test_trust_anchors_are_the_issuing_cas_of_the_namespace_and_not_the_root(self, factory: AdrRegistry) -> None:
         factory.create_namespace("lab", NOW)
-        assert factory.trust_anchors("factory") == (factory.policy("factory", "default").certificate,)
+        assert factory.trust_anchors("factory") == (factory.issuing_ca("factory", "default").signed,)
         assert factory.trust_anchors("lab") == ()
-        added = factory.create_policy("factory", "second", NOW)
-        assert factory.trust_anchors("factory")[1] == added.certificate
+        factory.create_policy("factory", "second", NOW)
+        assert factory.trust_anchors("factory")[1] == factory.issuing_ca("factory", "second").signed
 
     def test_expired_root_makes_no_policy(self, factory: AdrRegistry) -> None:
         with pytest.raises(IssuerExpired, match="it cannot issue at 2046"):
@@ -221,20 +223,20 @@ class TestDevice:
 
     def test_revoked_device_has_a_new_identifier_and_stays_enabled(self, factory: AdrRegistry) -> None:
         before = factory.device("factory", "sensor-001")
-        after = factory.revoke_device("factory", "sensor-001")
+        after = factory.revoke_device("factory", "sensor-001", NOW)
         assert before is not None
         assert after == factory.device("factory", "sensor-001")
         assert after.identifier != before.identifier
         assert after.enabled
 
     def test_disabled_device_stays_so_when_it_registers_again(self, factory: AdrRegistry) -> None:
-        factory.revoke_device("factory", "sensor-001", disable=True)
-        assert not factory.revoke_device("factory", "sensor-001").enabled
+        factory.revoke_device("factory", "sensor-001", NOW, disable=True)
+        assert not factory.revoke_device("factory", "sensor-001", NOW).enabled
         assert not factory.register_device("factory", "sensor-001", None, NOW).enabled
 
     def test_unknown_device_cannot_be_revoked(self, factory: AdrRegistry) -> None:
         with pytest.raises(DeviceNotFound, match="namespace 'factory' has no device 'sensor-002'"):
-            factory.revoke_device("factory", "sensor-002")
+            factory.revoke_device("factory", "sensor-002", NOW)
 
 
 class TestIssue:
@@ -266,9 +268,9 @@ class TestIssue:
         extensions = adr.issue("factory", "sensor-001", request_for("sensor-001"), NOW).leaf.extensions
         (point,) = extensions.get_extension_for_class(x509.CRLDistributionPoints).value
         (access,) = extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-        assert [name.value for name in point.full_name or []] == ["http://ca.example:8080/crl/factory/Default.crl"]
+        assert [name.value for name in point.full_name or []] == ["http://ca.example:8080/crl/factory/Default.1.crl"]
         assert access.access_method == AuthorityInformationAccessOID.CA_ISSUERS
-        assert access.access_location.value == "http://ca.example:8080/ca/factory/Default.cer"
+        assert access.access_location.value == "http://ca.example:8080/ca/factory/Default.1.cer"
 
     def test_each_certificate_is_noted_under_its_device(self, factory: AdrRegistry) -> None:
         factory.register_device("factory", "sensor-0010", "default", NOW)
@@ -294,7 +296,7 @@ class TestIssue:
             factory.issue("lab", "sensor-001", request_for("sensor-001"), NOW)
 
     def test_disabled_device_gets_none(self, factory: AdrRegistry) -> None:
-        factory.revoke_device("factory", "sensor-001", disable=True)
+        factory.revoke_device("factory", "sensor-001", NOW, disable=True)
         with pytest.raises(DeviceDisabled, match="'sensor-001' is disabled"):
             factory.issue("factory", "sensor-001", request_for("sensor-001"), NOW)
         assert factory.issued("factory", "sensor-001") == []
@@ -340,7 +342,7 @@ class TestDurability:
     ) -> None:
         again = AdrRegistry(store, keys)
         chain = again.issue("factory", "sensor-001", request_for("sensor-001"), NOW)
-        assert chain.issuing_ca == factory.policy("factory", "default").certificate
+        assert chain.issuing_ca == factory.issuing_ca("factory", "default").signed
         chain.leaf.verify_directly_issued_by(chain.issuing_ca)
 
     def test_policy_made_anew_after_a_failed_commit_issues_with_its_new_key(

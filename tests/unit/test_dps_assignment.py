@@ -362,7 +362,7 @@ def test_identity_stays_when_the_csr_is_refused(house: DpsHouse) -> None:
 def test_device_disabled_in_the_namespace_gets_no_certificate(house: DpsHouse) -> None:
     house.add_key_group(credential_policy_name="default")
     onboard(house, body=body_with_csr())
-    house.adr.revoke_device("factory", DEVICE, disable=True)
+    house.adr.revoke_device("factory", DEVICE, NOW, disable=True)
     code, message = error(onboard(house, body=body_with_csr()))
     assert code == 403000
     assert "disabled" in message

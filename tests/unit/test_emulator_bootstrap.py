@@ -187,7 +187,7 @@ class TestServices:
         key = CertificateAuthority.create_root("x", NOW).key.public_key()
         leaf = resources.adr.issue("factory", "d", CertificateRequest("d", key, b""), NOW).leaf
         (point,) = leaf.extensions.get_extension_for_class(CRLDistributionPoints).value
-        assert [name.value for name in point.full_name or []] == ["http://127.0.0.1:18080/crl/factory/default.crl"]
+        assert [name.value for name in point.full_name or []] == ["http://127.0.0.1:18080/crl/factory/default.1.crl"]
 
     def test_short_validity_is_passed_on(self, start: Start) -> None:
         text = "allow_short_validity: true\nnamespaces: {lab: {policies: {quick: {validity_days: 0.001}}}}"

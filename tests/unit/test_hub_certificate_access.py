@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.authority import CertificateAuthority
@@ -78,7 +80,7 @@ def test_leaf_is_refused_before_its_time(house: Any) -> None:
 
 def test_revoked_certificate_is_refused_and_the_next_one_connects(house: Any) -> None:
     old = house.onboard("sensor-001")
-    house.adr.revoke_device("factory", "sensor-001")
+    house.adr.revoke_device("factory", "sensor-001", NOW)
     reason = house.refusal("sensor-001", peer_chain=old)
     assert "was revoked: its device identifier is not the one in namespace factory" in reason
     house.connect("sensor-001", peer_chain=house.onboard("sensor-001"))
@@ -86,7 +88,7 @@ def test_revoked_certificate_is_refused_and_the_next_one_connects(house: Any) ->
 
 def test_device_disabled_in_the_namespace_is_refused(house: Any) -> None:
     chain = house.onboard("sensor-001")
-    house.adr.revoke_device("factory", "sensor-001", disable=True)
+    house.adr.revoke_device("factory", "sensor-001", NOW, disable=True)
     reason = house.refusal("sensor-001", peer_chain=chain)
     assert reason == "device sensor-001 is disabled in namespace factory"
 
@@ -116,9 +118,64 @@ def test_issued_leaf_with_one_bit_changed_is_refused(house: Any, position: int) 
 
 def test_known_leaf_is_refused_when_its_issuer_is_no_trust_anchor_any_more(house: Any) -> None:
     chain = house.onboard("sensor-001", "default")
-    house.store.delete("adr.policies", "factory/default")
-    house.adr.create_policy("factory", "default", NOW)
+    house.adr.revoke_issuing_ca("factory", "default", NOW)
     assert "trusts 1 issuing CA(s)" in house.refusal("sensor-001", peer_chain=chain)
+
+
+# Issued by ADR, and the hub has a CA of ADR among its own
+
+
+@pytest.mark.parametrize("registered", ["root", "issuing CA"])
+def test_registered_ca_of_adr_does_not_bring_back_what_was_revoked(house: Any, registered: str) -> None:
+    """A namespace's root, or an issuing CA, that somebody registers on the hub opens no way round the identifier."""
+    chain = house.onboard("sensor-001", "default")
+    issuing_ca = house.adr.issuing_ca("factory", "default").signed
+    house.hub.certificates.add("adr", house.adr.root("factory") if registered == "root" else issuing_ca)
+    house.connect("sensor-001", peer_chain=chain)
+    house.adr.revoke_device("factory", "sensor-001", NOW)
+    assert "was revoked" in house.refusal("sensor-001", peer_chain=chain)
+    chain = house.onboard("sensor-001", "default")
+    house.connect("sensor-001", peer_chain=chain)
+    house.adr.revoke_issuing_ca("factory", "default", NOW)
+    reason = house.refusal("sensor-001", peer_chain=chain)
+    assert "generation 1 of issuing CA default of namespace factory, which is revoked" in reason
+
+
+def test_registered_ca_that_certifies_a_revoked_issuing_ca_anew_does_not_help(house: Any, company: Any) -> None:
+    """The key counts, not the certificate: a cross-signed issuing CA is still the revoked one."""
+    chain = house.onboard("sensor-001", "default")
+    issuing_ca = house.adr.issuing_ca("factory", "default").signed
+    builder = x509.CertificateBuilder(
+        issuer_name=company.certificate.subject, subject_name=issuing_ca.subject, public_key=issuing_ca.public_key(),
+        serial_number=7, not_valid_before=NOW - DAY, not_valid_after=NOW + DAY, extensions=list(issuing_ca.extensions),
+    )  # fmt: skip
+    crossed = builder.sign(company.key, hashes.SHA384())
+    house.hub.certificates.add("crossed", crossed)
+    house.adr.revoke_issuing_ca("factory", "default", NOW)
+    assert "which is revoked" in house.refusal("sensor-001", peer_chain=PeerChain((chain.der[0],)))
+
+
+def test_hub_of_another_namespace_that_registers_a_root_asks_that_namespace(make_house: Any) -> None:
+    house = make_house(namespace=None)
+    chain = house.onboard("sensor-001")
+    house.hub.certificates.add("adr", house.adr.root("factory"))
+    house.connect("sensor-001", peer_chain=chain)
+    house.adr.revoke_device("factory", "sensor-001", NOW, disable=True)
+    assert "is disabled in namespace factory" in house.refusal("sensor-001", peer_chain=chain)
+
+
+def test_leaf_of_a_deleted_policy_lives_on(house: Any) -> None:
+    chain = house.onboard("sensor-001", "default")
+    house.adr.delete_policy("factory", "default", NOW)
+    house.connect("sensor-001", peer_chain=chain)
+
+
+def test_session_says_which_issuing_ca_it_rests_on(house: Any, company: Any) -> None:
+    session = house.connect("sensor-001", peer_chain=house.onboard("sensor-001", "default")).session
+    assert session.issuer == house.adr.issuing_ca("factory", "default").thumbprint
+    house.register("dev1", BY_CA)
+    house.hub.certificates.add("company", company.certificate)
+    assert house.connect("dev1", peer_chain=chain_of(leaf_of(company))).session.issuer is None
 
 
 def test_hub_without_a_namespace_trusts_no_issued_leaf(make_house: Any) -> None:

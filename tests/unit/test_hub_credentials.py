@@ -273,7 +273,7 @@ def test_a_device_nobody_issues_for_is_told_so_at_once(case: str, house: Any, ma
         house.adr.register_device("factory", DEVICE, None, NOW)
     if case == "disabled":
         house.adr.register_device("factory", DEVICE, "default", NOW)
-        house.adr.revoke_device("factory", DEVICE, disable=True)
+        house.adr.revoke_device("factory", DEVICE, NOW, disable=True)
     device = house.connect(DEVICE, password=sas_password(house))
     device.subscribe(ANSWERS)
     device.publish(topic("abcd-1"), body_of(make_csr(DEVICE)))
@@ -289,7 +289,7 @@ def test_an_issuer_that_cannot_sign_is_a_server_error_after_202(
     device = house.connect(DEVICE, peer_chain=house.onboard(DEVICE))
     device.subscribe(ANSWERS)
     device.publish(topic("abcd-1"), body_of(make_csr(DEVICE)))
-    house.adr.revoke_device("factory", DEVICE, disable=True)
+    house.adr.revoke_device("factory", DEVICE, NOW, disable=True)
     device.tick(DELAY)
     assert answers(device.received) == [(202, "abcd-1"), (500, "abcd-1")]
     body = json.loads(device.received[1].payload)
