@@ -7,18 +7,18 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from certs.keys import generate_key, key_type_of
+from certs.keys import PrivateKey, generate_key, key_type_of
 from device_sim.certificate_store import CertificateStore, DirectoryStore, MemoryStore
 from device_sim.credential import ClientCertificate, OnboardingCredential
-from device_sim.dialer import Dialer, read_trust_anchors
-from device_sim.errors import ConnectionLost, ConnectionRefused, DeviceError, NoCertificateIssued
+from device_sim.dialer import Dialer, read_trust_anchors, system_now
+from device_sim.errors import ConnectionLost, ConnectionRefused, DeviceError, NoCertificateIssued, ProvisioningError
 from device_sim.hub_session import HubClient, HubSession
 from device_sim.phases import Phase, Phases
-from device_sim.provisioning import ProvisioningClient
+from device_sim.provisioning import ProvisioningClient, ignore_throttling
 from device_sim.registration import Assignment
 from device_sim.settings import DeviceSettings
 from device_sim.signing_request import format_signing_request
@@ -26,11 +26,6 @@ from device_sim.signing_request import format_signing_request
 logger = logging.getLogger("device_sim")
 
 MAX_BACKOFF_SECONDS = 60
-
-
-def system_now() -> datetime:
-    """Return the machine's time in UTC."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +38,11 @@ class OnboardedDevice:
     substatus: str
     certificate: ClientCertificate | None
     payload: Any = None
+
+    @property
+    def assignment(self) -> Assignment:
+        """Where the device belongs."""
+        return Assignment(self.assigned_hub, self.device_id)
 
 
 async def onboard(
@@ -68,7 +68,22 @@ class Device:
     """One device with its onboarding credential and its memory; `now` is its clock.
 
     `certificate` is the operational certificate in use, `session` the open connection to the hub, if there are any.
+    `make_key` gives the keys that certificates are asked for, `on_throttled` hears of every answer that tells the
+    device to come again later.
     """
+
+    __slots__ = (
+        "_credential",
+        "_hub",
+        "_make_key",
+        "_now",
+        "_provisioning",
+        "_settings",
+        "_store",
+        "certificate",
+        "phases",
+        "session",
+    )
 
     def __init__(
         self,
@@ -78,13 +93,17 @@ class Device:
         dialer: Dialer,
         *,
         now: Callable[[], datetime] = system_now,
+        phases: Phases | None = None,
+        make_key: Callable[[], PrivateKey] | None = None,
+        on_throttled: Callable[[ProvisioningError], None] = ignore_throttling,
     ) -> None:
         self._settings = settings
         self._credential = credential
         self._store = store
         self._now = now
-        self.phases = Phases()
-        self._provisioning = ProvisioningClient(settings, dialer, now, self.phases)
+        self._make_key = make_key
+        self.phases = phases or Phases()
+        self._provisioning = ProvisioningClient(settings, dialer, now, self.phases, on_throttled)
         self._hub = HubClient(settings, dialer, now, self.phases)
         self.certificate: ClientCertificate | None = None
         self.session: HubSession | None = None
@@ -120,15 +139,33 @@ class Device:
             DeviceError: neither worked.
         """
         await self.close()
-        stored = self._store.load()
-        self.certificate = stored.certificate
-        if stored.assignment is not None and self._can_connect():
+        assignment = self.recall()
+        if assignment is not None:
             try:
-                return await self._open(stored.assignment)
+                return await self.open(assignment)
             except ConnectionRefused as error:
                 logger.info("%s: back to DPS: %s", self.registration_id, error)
-        onboarded = await self.onboard()
-        return await self._open(Assignment(onboarded.assigned_hub, onboarded.device_id))
+        return await self.open((await self.onboard()).assignment)
+
+    def recall(self) -> Assignment | None:
+        """Take from its memory what the device connects to its hub with; None when it has to go to DPS.
+
+        Raises:
+            OSError: the memory cannot be read.
+        """
+        stored = self._store.load()
+        self.certificate = stored.certificate
+        return stored.assignment if self._can_connect() else None
+
+    async def open(self, assignment: Assignment) -> HubSession:
+        """Connect to the hub with the certificate at hand, or else with the onboarding credential.
+
+        Raises:
+            ConnectionRefused: the hub does not accept it.
+            DeviceError: the hub could not be reached or is not trusted.
+        """
+        self.session = await self._hub.connect(assignment, self.certificate or self._credential)
+        return self.session
 
     async def send_telemetry(self, body: bytes) -> None:
         """Send one JSON message over the open session and wait until the hub has it.
@@ -157,6 +194,18 @@ class Device:
             self.certificate = self._store.save_chain(await session.renew_certificate(csr))
         logger.info("%s: renewed until %s", self.registration_id, self.certificate.leaf.not_valid_after_utc)
         return self.certificate
+
+    def seconds_until(self, lifetime_fraction: float) -> float:
+        """Give the seconds until this fraction of the certificate's lifetime is over, by the device's clock.
+
+        Raises:
+            NoCertificateIssued: it has none.
+        """
+        if self.certificate is None:
+            raise NoCertificateIssued(f"{self.registration_id} has no certificate")
+        leaf = self.certificate.leaf
+        lifetime = leaf.not_valid_after_utc - leaf.not_valid_before_utc
+        return (leaf.not_valid_before_utc + lifetime * lifetime_fraction - self._now()).total_seconds()
 
     def is_renewal_due(self) -> bool:
         """Tell whether 80 % of the certificate's lifetime are over."""
@@ -199,10 +248,6 @@ class Device:
             return True
         return self.certificate is not None and self.certificate.is_valid(self._now())
 
-    async def _open(self, assignment: Assignment) -> HubSession:
-        self.session = await self._hub.connect(assignment, self.certificate or self._credential)
-        return self.session
-
     def _open_session(self) -> HubSession:
         if self.session is None:
             raise ConnectionLost(f"{self.registration_id} is not connected to a hub")
@@ -212,6 +257,6 @@ class Device:
         """Make the CSR for a key that is kept first; a key whose certificate never came is used again."""
         key = self._store.pending_key()
         if key is None or key_type_of(key) is not self._settings.key_type:
-            key = generate_key(self._settings.key_type)
+            key = self._make_key() if self._make_key is not None else generate_key(self._settings.key_type)
             self._store.save_pending_key(key)
         return format_signing_request(common_name, key)

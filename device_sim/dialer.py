@@ -41,7 +41,7 @@ class Dialer:
         self.timers = TimerWheel()
         self._trust = ServerTrust(trust_anchors)
         self._now: Callable[[], datetime] = system_now
-        self._link: Callable[[asyncio.Protocol], asyncio.BaseProtocol] | None = None
+        self._link: Callable[[asyncio.BufferedProtocol], asyncio.BaseProtocol] | None = None
         self._contexts: dict[tuple[x509.Certificate, ...], SSL.Context] = {}
         # Where a host answered last: asking the resolver for every device costs more than the connection's TCP part.
         self._addresses: dict[str, str] = {}
@@ -50,7 +50,7 @@ class Dialer:
         self,
         *,
         now: Callable[[], datetime] | None = None,
-        link: Callable[[asyncio.Protocol], asyncio.BaseProtocol] | None = None,
+        link: Callable[[asyncio.BufferedProtocol], asyncio.BaseProtocol] | None = None,
     ) -> Self:
         """Give a dialer that shares all with this one, but judges servers by another clock or has another link."""
         other = copy.copy(self)
@@ -93,7 +93,7 @@ class Dialer:
 
     async def _connect(self, host: str, port: int, transport: DeviceTransport, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        below = transport if self._link is None else self._link(transport)
+        below: asyncio.BaseProtocol = transport if self._link is None else self._link(transport)
         address = self._addresses.get(host)
         if address is not None:
             await loop.create_connection(lambda: below, sock=begin_connecting(address, port))

@@ -56,7 +56,12 @@ class CertificateMismatch(DeviceError):
 
 
 class ServiceError(DeviceError):
-    """A service answered with an error; `error_code` is Azure's six digits, `status` the HTTP-like status."""
+    """A service answered with an error; `error_code` is Azure's six digits, `status` the HTTP-like status.
+
+    `retry_after_seconds` is when it wants to be asked again, 0 if it did not say.
+    """
+
+    retry_after_seconds: float = 0
 
     def __init__(self, status: int, error_code: int, message: str, tracking_id: str = "") -> None:
         tracking = f", tracking ID {tracking_id}" if tracking_id else ""

@@ -1,4 +1,4 @@
-"""Many devices at once: a bounded number under way, and a report of what each went through."""
+"""Some devices at once, and a report of what each of them went through; `engine.py` runs thousands by a scenario."""
 
 import asyncio
 import math
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from device_sim.certificate_store import CertificateStore, DirectoryStore, MemoryStore
 from device_sim.credential import OnboardingCredential
-from device_sim.device import Device, system_now
-from device_sim.dialer import Dialer, read_trust_anchors
+from device_sim.device import Device
+from device_sim.dialer import Dialer, read_trust_anchors, system_now
 from device_sim.errors import DeviceError
 from device_sim.phases import Phase
 from device_sim.settings import DeviceSettings

@@ -54,7 +54,7 @@ class HubClient:
         with self.phases.measure(Phase.HUB_TLS):
             await self.dialer.open(host, settings.hub_port, client, certificate, settings.timeout_seconds)
         with self.phases.measure(Phase.HUB_CONNACK):
-            await client.connect(self._connect_packet(assignment, credential))
+            await client.connect_or_abort(self._connect_packet(assignment, credential))
         return HubSession(settings, assignment, client)
 
     def _connect_packet(self, assignment: Assignment, credential: OnboardingCredential) -> Connect:

@@ -27,6 +27,7 @@ from device_sim.errors import (
     DeviceError,
     RequestTimeout,
     SubscriptionRefused,
+    UnexpectedResponse,
 )
 from device_sim.timer_wheel import Timer, TimerWheel
 
@@ -41,7 +42,7 @@ LAST_WORDS = format_packet(Disconnect())
 Answer = TypeVar("Answer")
 
 
-def ignore(_acknowledged: bool) -> None:
+def ignore(_acknowledged: bool) -> None:  # noqa: FBT001 - what `post` calls with
     """Do without knowing whether a message was acknowledged: its answer is what counts."""
 
 
@@ -123,6 +124,14 @@ class MqttClient(asyncio.Protocol):
             self._said = True
             self._beat(packet.keep_alive_seconds / 2)
         return connack
+
+    async def connect_or_abort(self, packet: Connect) -> Connack:
+        """Connect as `connect` does, and leave no connection behind when that fails or is cancelled."""
+        try:
+            return await self.connect(packet)
+        except BaseException:
+            self.abort("given up")
+            raise
 
     async def subscribe(self, topic_filters: Sequence[str], qos: int = 1) -> None:
         """Subscribe to every filter with one SUBSCRIBE.
@@ -257,6 +266,9 @@ class MqttClient(asyncio.Protocol):
         except MalformedPacket as error:
             logger.warning("%s: sent a malformed packet: %s", self.peer, error)
             self.abort(f"malformed packet: {error}")
+        except UnexpectedResponse as error:
+            logger.warning("%s: sent something unexpected: %s", self.peer, error)
+            self.abort(str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail whatever is waited for."""

@@ -1,8 +1,7 @@
 """The steps of a device's way, and how long each took."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 
 
@@ -21,16 +20,44 @@ class Phase(StrEnum):
 
 
 class Phases:
-    """A stopwatch for one device: seconds for each phase it went through, of the last time it did."""
+    """A stopwatch for one device: seconds for each phase it went through, of the last time it did.
 
-    __slots__ = ("seconds",)
+    `current` is the phase it is in, or the one in which it failed. `observe` hears of every phase that is over.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_observe", "current", "seconds")
+
+    def __init__(self, observe: Callable[[Phase, float], None] | None = None) -> None:
         self.seconds: dict[Phase, float] = {}
+        self.current: Phase | None = None
+        self._observe = observe
 
-    @contextmanager
-    def measure(self, phase: Phase) -> Iterator[None]:
+    def measure(self, phase: Phase) -> "Stopwatch":
         """Time a block; a block that fails is not counted."""
-        started = time.perf_counter()
-        yield
-        self.seconds[phase] = time.perf_counter() - started
+        return Stopwatch(self, phase)
+
+    def over(self, phase: Phase, seconds: float) -> None:
+        """Take note of a phase and of how long it took."""
+        self.current = None
+        self.seconds[phase] = seconds
+        if self._observe is not None:
+            self._observe(phase, seconds)
+
+
+class Stopwatch:
+    """The time that a `with` block takes."""
+
+    __slots__ = ("_phase", "_phases", "_started")
+
+    def __init__(self, phases: Phases, phase: Phase) -> None:
+        self._phases = phases
+        self._phase = phase
+        self._started = 0.0
+
+    def __enter__(self) -> None:
+        self._phases.current = self._phase
+        self._started = time.perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._phases.over(self._phase, time.perf_counter() - self._started)

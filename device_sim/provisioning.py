@@ -9,7 +9,7 @@ from typing import Any
 from broker.packets import Connect
 from device_sim.credential import ClientCertificate, OnboardingCredential, SymmetricKey
 from device_sim.dialer import Dialer
-from device_sim.errors import RequestTimeout
+from device_sim.errors import ProvisioningError, RequestTimeout
 from device_sim.inbox import Inbox
 from device_sim.mqtt import MqttClient
 from device_sim.phases import Phase, Phases
@@ -19,14 +19,22 @@ from device_sim.settings import DeviceSettings
 from device_sim.topics import DPS_FILTER, DPS_PREFIX, format_dps_user_name
 
 
+def ignore_throttling(_refusal: ProvisioningError) -> None:
+    """Come again later, as DPS said, and say nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProvisioningClient:
-    """Registers devices at one DPS; `now` is the devices' clock, for the lifetime of tokens."""
+    """Registers devices at one DPS; `now` is the devices' clock, for the lifetime of tokens.
+
+    `on_throttled` hears of every answer that tells a device to come again later.
+    """
 
     settings: DeviceSettings
     dialer: Dialer
     now: Callable[[], datetime]
     phases: Phases = field(default_factory=Phases)
+    on_throttled: Callable[[ProvisioningError], None] = ignore_throttling
 
     async def register(
         self, credential: OnboardingCredential, *, csr: str = "", payload: dict[str, Any] | None = None
@@ -59,15 +67,29 @@ class ProvisioningClient:
             with self.phases.measure(Phase.DPS_SUBACK):
                 await client.subscribe([DPS_FILTER])
             with self.phases.measure(Phase.REGISTER):
-                step = await _exchange(client, inbox, registration, Ask(0, registration.start()))
+                step = await self._exchange(client, inbox, registration, Ask(0, registration.start()))
                 while registration.state is RegistrationState.REGISTERING and isinstance(step, Ask):
-                    step = await _exchange(client, inbox, registration, step)
+                    step = await self._exchange(client, inbox, registration, step)
             with self.phases.measure(Phase.POLLS):
                 while isinstance(step, Ask):
-                    step = await _exchange(client, inbox, registration, step)
+                    step = await self._exchange(client, inbox, registration, step)
             return step
         finally:
             client.leave()
+
+    async def _exchange(
+        self, client: MqttClient, inbox: Inbox, registration: Registration, ask: Ask
+    ) -> Ask | RegistrationResult:
+        """Send a request when its time has come, and give the step that its answer leads to."""
+        if ask.after_seconds:
+            await asyncio.sleep(ask.after_seconds)
+        client.post(ask.request.topic, ask.request.payload)
+        step = None
+        while step is None:
+            step = registration.receive(await inbox.get())
+        if isinstance(step, Ask) and step.refusal is not None:
+            self.on_throttled(step.refusal)
+        return step
 
     async def _connect(self, credential: OnboardingCredential) -> MqttClient:
         settings = self.settings
@@ -77,7 +99,7 @@ class ProvisioningClient:
         with self.phases.measure(Phase.DPS_TLS):
             await self.dialer.open(host, port, client, certificate, settings.timeout_seconds)
         with self.phases.measure(Phase.DPS_CONNACK):
-            await client.connect(self._connect_packet(credential))
+            await client.connect_or_abort(self._connect_packet(credential))
         return client
 
     def _connect_packet(self, credential: OnboardingCredential) -> Connect:
@@ -95,14 +117,3 @@ class ProvisioningClient:
             user_name=format_dps_user_name(settings.id_scope, name, settings.dps_api_version, settings.client_version),
             password=password,
         )
-
-
-async def _exchange(client: MqttClient, inbox: Inbox, registration: Registration, ask: Ask) -> Ask | RegistrationResult:
-    """Send a request when its time has come, and give the step that its answer leads to."""
-    if ask.after_seconds:
-        await asyncio.sleep(ask.after_seconds)
-    client.post(ask.request.topic, ask.request.payload)
-    step = None
-    while step is None:
-        step = registration.receive(await inbox.get())
-    return step

@@ -5,7 +5,7 @@ after so many seconds) or the `RegistrationResult`. What DPS refuses is raised.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
@@ -45,10 +45,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Send this request after so many seconds."""
+    """Send this request after so many seconds; `refusal` is what DPS said when it wants to be asked again later."""
 
     after_seconds: float
     request: Message
+    refusal: ProvisioningError | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +112,9 @@ class Registration:
 
     def _take_error(self, topic: ResponseTopic, payload: bytes) -> Ask:
         if topic.status >= THROTTLED_STATUS:
-            return Ask(_wait(topic), self.start())
+            return Ask(_wait(topic), self.start(), _error_of(topic, payload))
         self.state = RegistrationState.FINISHED
-        body = parse_object(payload) if payload else {}
-        code = number_of(body, "errorCode", topic.status * 1000)
-        raise ProvisioningError(topic.status, code, text_of(body, "message"), text_of(body, "trackingId"))
+        raise _error_of(topic, payload)
 
     def _take_status(self, topic: ResponseTopic, body: dict[str, Any]) -> Ask | RegistrationResult:
         status = text_of(body, "status")
@@ -135,6 +134,12 @@ class Registration:
     def _status_request(self) -> Message:
         self._request_number += 1
         return Message(format_operation_status_topic(self.request_id, self._operation_id), b"")
+
+
+def _error_of(topic: ResponseTopic, payload: bytes) -> ProvisioningError:
+    body = parse_object(payload) if payload else {}
+    code = number_of(body, "errorCode", topic.status * 1000)
+    return ProvisioningError(topic.status, code, text_of(body, "message"), text_of(body, "trackingId"))
 
 
 def _wait(topic: ResponseTopic) -> float:

@@ -9,7 +9,12 @@ from cryptography import x509
 from device_sim.errors import CredentialError, UnexpectedResponse
 from device_sim.registration import Message
 from device_sim.response import chain_of, number_of, object_of, parse_object, text_of
-from device_sim.topics import CREDENTIALS_PREFIX, format_issue_certificate_topic, parse_response_topic
+from device_sim.topics import (
+    CREDENTIALS_PREFIX,
+    MAX_RETRY_AFTER_SECONDS,
+    format_issue_certificate_topic,
+    parse_response_topic,
+)
 
 ACCEPTED_STATUS = 202
 CONFLICT_STATUS = 409
@@ -67,4 +72,6 @@ class Renewal:
 def _error_of(status: int, body: dict[str, Any]) -> CredentialError:
     info = {name: str(value) for name, value in object_of(body, "info").items()}
     code = number_of(body, "errorCode", status * 1000)
-    return CredentialError(status, code, text_of(body, "message"), text_of(body, "trackingId"), info)
+    error = CredentialError(status, code, text_of(body, "message"), text_of(body, "trackingId"), info)
+    error.retry_after_seconds = min(number_of(body, "retryAfter", 0), MAX_RETRY_AFTER_SECONDS)
+    return error

@@ -5,12 +5,16 @@ A device ID is never percent-encoded in a topic or user name; property names and
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from device_sim.errors import UnexpectedResponse
 
 DPS_FILTER = "$dps/registrations/res/#"
 DPS_PREFIX = "$dps/registrations/res/"
+TWIN_FILTER = "$iothub/twin/res/#"
+TWIN_PREFIX = "$iothub/twin/res/"
+METHODS_FILTER = "$iothub/methods/POST/#"
+METHODS_PREFIX = "$iothub/methods/POST/"
 CREDENTIALS_FILTER = "$iothub/credentials/res/#"
 CREDENTIALS_PREFIX = "$iothub/credentials/res/"
 # Source: azure-iot-sdk-c prov_transport_mqtt_common.c (sdk): 1 to 300; 0 lets an emulator be fast.
@@ -63,8 +67,53 @@ def format_telemetry_topic(device_id: str, properties: Mapping[str, str]) -> str
 
     Source: azure-iot-sdk-python mqtt_topic_iothub.py (sdk): `$` is percent-encoded too.
     """
-    bag = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in properties.items())
-    return f"devices/{device_id}/messages/events/{bag}"
+    return f"devices/{device_id}/messages/events/{format_property_bag(properties)}"
+
+
+def format_property_bag(properties: Mapping[str, str]) -> str:
+    """Write properties as they stand in a topic.
+
+    Source: azure-iot-sdk-python mqtt_topic_iothub.py (sdk).
+    """
+    return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in properties.items())
+
+
+def format_c2d_filter(device_id: str) -> str:
+    """Write the filter of cloud-to-device messages.
+
+    Source: iot-mqtt-connect-to-iot-hub.md (documented).
+    """
+    return f"devices/{device_id}/messages/devicebound/#"
+
+
+def format_reported_topic(request_id: str) -> str:
+    """Write the topic of a patch of reported properties.
+
+    Source: iot-mqtt-connect-to-iot-hub.md (documented).
+    """
+    return f"$iothub/twin/PATCH/properties/reported/?$rid={request_id}"
+
+
+def format_method_response_topic(status: int, request_id: str) -> str:
+    """Write the topic of an answer to a direct method.
+
+    Source: iot-mqtt-connect-to-iot-hub.md (documented).
+    """
+    return f"$iothub/methods/res/{status}/?$rid={request_id}"
+
+
+def parse_method_topic(topic: str) -> tuple[str, str]:
+    """Read the name and the request ID of a direct method: `$iothub/methods/POST/{name}/?$rid={rid}`.
+
+    Raises:
+        UnexpectedResponse: the topic has another form.
+
+    Source: azure-iot-sdk-python mqtt_topic_iothub.py (sdk).
+    """
+    name, separator, request_id = topic.removeprefix(METHODS_PREFIX).partition("/?$rid=")
+    if not topic.startswith(METHODS_PREFIX) or not separator or not name or not request_id:
+        raise UnexpectedResponse(f"the topic {topic[:100]!r} is not {METHODS_PREFIX}{{name}}/?$rid={{rid}}")
+    return unquote(name), request_id
 
 
 def parse_response_topic(topic: str, prefix: str) -> ResponseTopic:

@@ -14,8 +14,8 @@ from certs.pem import format_pem
 from device_sim import dialer as dialer_module
 from device_sim.certificate_store import DirectoryStore
 from device_sim.credential import ClientCertificate, SymmetricKey
-from device_sim.device import Device, onboard, system_now
-from device_sim.dialer import Dialer, read_trust_anchors
+from device_sim.device import Device, onboard
+from device_sim.dialer import Dialer, read_trust_anchors, system_now
 from device_sim.errors import (
     ConnectionRefused,
     DeviceError,
