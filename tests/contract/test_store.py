@@ -341,7 +341,7 @@ class TestOpening:
             database.execute("PRAGMA user_version = 7")
         database.close()
         with pytest.raises(
-            StoreError, match=r"has schema version 7, this hublet knows 1: use the hublet that wrote it"
+            StoreError, match=r"has schema version 7, this hublet knows 2: use the hublet that wrote it"
         ):
             SqliteStore(path)
 
