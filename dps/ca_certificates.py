@@ -2,15 +2,13 @@
 
 import base64
 import json
-import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
-from adr.store import Store
-from certs.path import PathRefusal, validate_path
+from adr.store import Record, Store
+from certs.possession import generate_verification_code, refuse_possession
 from dps.attestation_mechanism import EnrolledCertificate
 from dps.errors import BadRequest, CertificateNotFound
 
@@ -45,9 +43,20 @@ class CaCertificates:
         record = self._store.get(self._table, name)
         if record is None:
             raise CertificateNotFound(f"this DPS has no CA certificate named {name!r}")
-        fields = json.loads(record.value)
-        enrolled = EnrolledCertificate(base64.b64decode(fields["certificate"]))
-        return CaCertificate(name, enrolled, fields["isVerified"], fields["verificationCode"])
+        return _parse(record)
+
+    def list(self) -> list[CaCertificate]:
+        """Read all certificates in the order of their names."""
+        return [_parse(record) for record in self._store.list(self._table)]
+
+    def delete(self, name: str) -> None:
+        """Forget a certificate; groups that refer to it trust it no longer.
+
+        Raises:
+            CertificateNotFound: none has this name.
+        """
+        if not self._store.delete(self._table, name):
+            raise CertificateNotFound(f"this DPS has no CA certificate named {name!r}")
 
     def generate_verification_code(self, name: str) -> str:
         """Make the code that the owner of the CA puts into the common name of a certificate it signs.
@@ -57,7 +66,7 @@ class CaCertificates:
 
         Source: how-to-verify-certificates.md (documented).
         """
-        code = secrets.token_hex(24).upper()
+        code = generate_verification_code()
         self._write(replace(self.get(name), verification_code=code))
         return code
 
@@ -73,12 +82,10 @@ class CaCertificates:
         present = self.get(name)
         if present.verification_code is None:
             raise BadRequest(f"CA certificate {name!r} has no verification code yet")
-        names = verification_certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        if [attribute.value for attribute in names] != [present.verification_code]:
-            raise BadRequest(f"the verification certificate's common name is not the verification code of {name!r}")
-        path = validate_path(verification_certificate, (), (present.enrolled.certificate,), now)
-        if isinstance(path, PathRefusal):
-            raise BadRequest(f"the verification certificate does not prove possession of {name!r}: {path.detail}")
+        authority = present.enrolled.certificate
+        refusal = refuse_possession(authority, present.verification_code, verification_certificate, now)
+        if refusal is not None:
+            raise BadRequest(f"possession of {name!r} is not proven: {refusal}")
         return self._write(replace(present, is_verified=True, verification_code=None))
 
     def _write(self, certificate: CaCertificate) -> CaCertificate:
@@ -89,3 +96,9 @@ class CaCertificates:
         }
         self._store.put(self._table, certificate.name, json.dumps(fields))
         return certificate
+
+
+def _parse(record: Record) -> CaCertificate:
+    fields = json.loads(record.value)
+    enrolled = EnrolledCertificate(base64.b64decode(fields["certificate"]))
+    return CaCertificate(record.key, enrolled, fields["isVerified"], fields["verificationCode"])

@@ -52,9 +52,9 @@ def test_proof_with_another_name_is_refused(uploads: CaCertificates) -> None:
 
 def test_proof_of_another_authority_is_refused(uploads: CaCertificates) -> None:
     code = uploads.generate_verification_code("ca")
-    with pytest.raises(BadRequest, match="does not prove possession"):
+    with pytest.raises(BadRequest, match="possession of 'ca' is not proven"):
         uploads.verify("ca", Factory.make().leaf(code), NOW)
-    with pytest.raises(BadRequest, match="does not prove possession"):
+    with pytest.raises(BadRequest, match="possession of 'ca' is not proven"):
         uploads.verify("ca", FACTORY.leaf(code), NOW + timedelta(days=3650))
     assert not uploads.get("ca").is_verified
 
@@ -69,3 +69,12 @@ def test_unknown_name(uploads: CaCertificates) -> None:
     for call in (uploads.get, uploads.generate_verification_code):
         with pytest.raises(CertificateNotFound, match="no CA certificate named 'other'"):
             call("other")
+
+
+def test_uploads_are_listed_and_deleted(uploads: CaCertificates) -> None:
+    uploads.put("another", enrolled(FACTORY.root.certificate))
+    assert [each.name for each in uploads.list()] == ["another", "ca"]
+    uploads.delete("another")
+    assert uploads.list() == [uploads.get("ca")]
+    with pytest.raises(CertificateNotFound):
+        uploads.delete("another")

@@ -1,4 +1,3 @@
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -83,12 +82,46 @@ def test_certificate_without_basic_constraints_is_refused(certificates: HubCerti
 
 
 def test_twenty_sixth_certificate_is_refused_but_one_may_be_replaced(
-    certificates: HubCertificates, store: SqliteStore
+    certificates: HubCertificates,
 ) -> None:
     certificate = authority("a").certificate
     for n in range(MAX_CERTIFICATES):
-        store.put("hub1.certificates", f"name{n}", json.dumps({"verified": False}))
+        certificates.add(f"name{n}", certificate, verified=False)
     with pytest.raises(GenericForbidden, match="holds 25"):
         certificates.add("one more", certificate)
     certificates.add("name0", certificate)
     assert certificates.anchors() == (certificate,)
+
+
+def proof(ca: CertificateAuthority, common_name: str) -> x509.Certificate:
+    key = generate_key(KeyType.P256).public_key()
+    return ca.issue_onboarding(common_name, key, NOW, validity=timedelta(days=1))
+
+
+def test_owner_proves_possession_by_signing_the_code(certificates: HubCertificates) -> None:
+    ca = authority("a")
+    certificates.add("a", ca.certificate, verified=False)
+    code = certificates.generate_verification_code("a")
+    assert certificates.get("a").verification_code == code
+    assert certificates.anchors() == ()
+    verified = certificates.verify("a", proof(ca, code), NOW)
+    assert (verified.is_verified, verified.verification_code) == (True, None)
+    assert certificates.anchors() == (ca.certificate,)
+
+
+def test_verification_needs_a_code_and_that_codes_name(certificates: HubCertificates) -> None:
+    ca = authority("a")
+    certificates.add("a", ca.certificate, verified=False)
+    with pytest.raises(ArgumentInvalid, match="no verification code yet"):
+        certificates.verify("a", proof(ca, "x"), NOW)
+    code = certificates.generate_verification_code("a")
+    for forged in (proof(ca, "x"), proof(authority("a"), code), proof(ca, code.lower())):
+        with pytest.raises(ArgumentInvalid, match="possession of 'a' is not proven"):
+            certificates.verify("a", forged, NOW)
+    assert certificates.list() == [certificates.get("a")]
+    assert not certificates.get("a").is_verified
+
+
+def test_unknown_certificate_cannot_be_verified(certificates: HubCertificates) -> None:
+    with pytest.raises(CertificateNotFound):
+        certificates.generate_verification_code("other")

@@ -1,0 +1,36 @@
+"""Proof of possession: the owner of a CA signs a certificate whose common name is a code that we made."""
+
+import secrets
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from certs.path import PathRefusal, validate_path
+
+
+def generate_verification_code() -> str:
+    """Make a code, 48 upper-case hex digits.
+
+    Source: how-to-verify-certificates.md (documented).
+    """
+    return secrets.token_hex(24).upper()
+
+
+def refuse_possession(
+    authority: x509.Certificate, verification_code: str, proof: x509.Certificate, now: datetime
+) -> str | None:
+    """Say why a certificate does not prove that its sender has the CA's private key; None when it does.
+
+    It must have the verification code as its only common name, and be valid now and signed by the CA itself.
+
+    Source: how-to-verify-certificates.md (documented).
+    """
+    try:
+        names = [attribute.value for attribute in proof.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    except ValueError as error:
+        return f"the verification certificate's subject cannot be decoded: {error}"
+    if names != [verification_code]:
+        return "the verification certificate's common name is not the verification code"
+    path = validate_path(proof, (), (authority,), now)
+    return path.detail if isinstance(path, PathRefusal) else None
