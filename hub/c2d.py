@@ -143,15 +143,16 @@ class CloudToDevice:
 
     def tick(self, now: datetime) -> list[Action]:
         """Dead-letter what has expired, and deliver again what was locked for a minute."""
-        actions: list[Action] = []
+        unlocked: dict[str, None] = {}
         for message in list(self._queue.due(now, MAX_DUE_PER_TICK)):
             if now >= message.expires_at:
                 self._happen(message, C2dEvent.EXPIRE, now)
-                continue
-            self._happen(message, C2dEvent.UNLOCK, now)
-            session = self._connections.get(self._sessions.key(message.device_id))
-            actions += self.deliver(session, now) if session is not None else []
-        return actions
+            else:
+                self._happen(message, C2dEvent.UNLOCK, now)
+                unlocked[message.device_id] = None
+        # Only now, so that each device gets its messages in the order they were sent.
+        sessions = [self._connections.get(self._sessions.key(device_id)) for device_id in unlocked]
+        return [action for session in sessions if session is not None for action in self.deliver(session, now)]
 
     def purge(self, device_id: str, now: datetime) -> int:
         """Dead-letter all messages of a device and tell how many there were."""
