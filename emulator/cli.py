@@ -7,6 +7,7 @@ from emulator.commands.demo import demo
 from emulator.commands.dev_ca import dev_ca
 from emulator.commands.device import device
 from emulator.commands.events import events
+from emulator.commands.fleet import fleet
 from emulator.commands.inspect import env, hosts, info
 from emulator.commands.method import method
 from emulator.commands.reset import reset
@@ -29,6 +30,7 @@ app.command()(demo)
 app.command()(reset)
 app.add_typer(dev_ca, name="dev-ca")
 app.add_typer(device, name="device")
+app.add_typer(fleet, name="fleet")
 app.add_typer(twin, name="twin")
 app.add_typer(method, name="method")
 app.add_typer(c2d, name="c2d")

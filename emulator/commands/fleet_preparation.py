@@ -20,6 +20,7 @@ from device_sim.credentials import (
     read_individual_keys,
     read_onboarding_ca,
 )
+from device_sim.duration import format_seconds
 from device_sim.key_pool import FleetKeys, KeyPool, KeyPoolError, read_key_pool
 from device_sim.scenario import Scenario
 from device_sim.scenario_credential import DevelopmentCa, GivenCa, GroupKey, IndividualKeys
@@ -60,7 +61,7 @@ def show_progress(console: Console, what: str, total: int) -> Iterator[Callable[
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=total)
         yield lambda made: progress.update(task, completed=made)
-    console.print(f"{what}: {total:,} in {time.monotonic() - began:.1f} s")
+    console.print(f"{what}: {total:,} in {format_seconds(time.monotonic() - began)}")
 
 
 def _credentials(scenario: Scenario, endpoint: Endpoint, console: Console) -> Sequence[OnboardingCredential]:
@@ -118,7 +119,7 @@ def _read_pool(path: Path, scenario: Scenario, console: Console) -> KeyPool:
     generations = 2 if scenario.behaviour.renewal is not None else 1
     began = time.monotonic()
     pool = read_key_pool(path, scenario.devices * generations)
-    console.print(f"keys for CSRs: {len(pool):,} read in {time.monotonic() - began:.1f} s")
+    console.print(f"keys for CSRs: {len(pool):,} read in {format_seconds(time.monotonic() - began)}")
     return pool
 
 
