@@ -62,6 +62,8 @@ class AuditEvent:
 class AuditTrail:
     """Writes and reads the audit trail; an event is durable at the next commit of the store.
 
+    `recorded` counts the events of each kind since the process began, for metrics.
+
     Args:
         store: where the streams are.
         max_events: how many events a stream keeps; the oldest go first.
@@ -70,6 +72,7 @@ class AuditTrail:
     def __init__(self, store: Store, *, max_events: int = MAX_EVENTS) -> None:
         self._store = store
         self._max_events = max_events
+        self.recorded = dict.fromkeys(AuditKind, 0)
 
     def record(
         self,
@@ -91,6 +94,7 @@ class AuditTrail:
         names = (service[:MAX_NAME_CHARACTERS], device_id[:MAX_NAME_CHARACTERS], serial_number[:MAX_NAME_CHARACTERS])
         fields = (now.isoformat(), kind.value, *names, reason[:MAX_REASON_CHARACTERS], source[:MAX_NAME_CHARACTERS])
         sequence = self._store.append(stream, _encode(fields))
+        self.recorded[kind] += 1
         if sequence >= self._max_events and sequence % TRIM_EVENTS == 0:
             self._store.trim(stream, sequence - self._max_events)
 

@@ -221,6 +221,15 @@ class SqliteStore:
             self._failure = None
             raise undone from error
 
+    def size_bytes(self) -> int:
+        """Tell how large the database is, without its write-ahead log.
+
+        Raises:
+            StoreError: the file could not be read.
+        """
+        (pages,), (size,) = self._query("PRAGMA page_count", ())[0], self._query("PRAGMA page_size", ())[0]
+        return int(pages) * int(size)
+
     def close(self) -> None:
         """Give up what is not committed, close the file and let another process have it."""
         self._pending.clear()
