@@ -1,7 +1,7 @@
 """The control API: plain HTTP on loopback only, for health, connection data, events, CA certificates and hubs."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -22,6 +22,7 @@ class ControlFront:
         information: tells what `GET /info` answers.
         resources: what the rest of the API shows.
         hub_rest: serves the hubs under `/hubs/{hub}/`.
+        routes: what others serve here.
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class ControlFront:
         information: Callable[[], Mapping[str, Any]],
         resources: Resources,
         hub_rest: HubRest,
+        routes: Sequence[web.RouteDef] = (),
     ) -> None:
         self._health = health
         self._information = information
         self._resources = resources
         self._hub_rest = hub_rest
+        self._routes = routes
         self._runner = web.AppRunner(self._application(), access_log=None)
 
     def _application(self) -> web.Application:
@@ -45,6 +48,7 @@ class ControlFront:
         application.router.add_get("/ca.pem", self._get_server_ca)
         application.router.add_get("/ca/{namespace}/{policy}.cer", self._get_issuer)
         application.router.add_route("*", "/hubs/{hub}/{path:.*}", self._hub_rest.serve_local)
+        application.router.add_routes(self._routes)
         return application
 
     async def listen(self, address: str, port: int) -> int:

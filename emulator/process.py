@@ -8,21 +8,31 @@ import logging
 import os
 import resource
 from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from adr.store import StoreError
 from broker.gateway import AnyGateway
-from broker.mqtt import Broker
 from broker.router import Router
 from broker.tls import TlsServer, server_context
 from emulator.bootstrap import Resources
 from emulator.clock import Clock
+from emulator.clock_control import ClockControl
+from emulator.config_error import ConfigError
+from emulator.connection_audit import ConnectionAudit, service_names
 from emulator.control import ControlFront
 from emulator.https import HttpsFront
 from emulator.hub_rest.api import HubRest
 from emulator.hub_rest.delivery import BrokerDelivery
 from emulator.information import describe
 from emulator.listeners import Endpoints, Listeners, PortTaken
+from emulator.meter import Meter, MeteredBroker, MeteredRouter
+from emulator.metrics import Metrics
+from emulator.operator_api import OperatorApi
 from emulator.store import SqliteStore
+from emulator.upkeep import Upkeep
+from emulator.uploaded_cas import UploadedCas
 
 logger = logging.getLogger("emulator")
 
@@ -35,18 +45,44 @@ class Process:
         store: the store under them.
         clock: the emulator's time.
         listeners: where to listen.
+        upkeep: renews what ages.
+        clock_file: where the clock's state is written for others to read, None for nowhere.
     """
 
-    def __init__(self, resources: Resources, store: SqliteStore, clock: Clock, listeners: Listeners) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        store: SqliteStore,
+        clock: Clock,
+        listeners: Listeners,
+        *,
+        upkeep: Upkeep,
+        clock_file: Path | None = None,
+    ) -> None:
         self._resources = resources
+        self._upkeep = upkeep
         self._listeners = listeners
         self._clock = clock
-        self._broker = Broker(router(resources), store.commit, clock.now)
+        audit = resources.adr.audit
+        observer = ConnectionAudit(audit, service_names(resources))
+        meter = Meter()
+        self._broker = MeteredBroker(meter, router(resources, meter), store.commit, clock.now, observer=observer)
         context = server_context(resources.server_certificates)
         self._mqtt = TlsServer(context, self._broker.connection)
         hub_rest = HubRest(resources.hubs, BrokerDelivery(self._broker), clock.now)
         self._https = HttpsFront(context, self._broker.connection, [hub_rest.serve])
-        self._control = ControlFront(self.health, self.information, resources, hub_rest)
+        self._clock_control = ClockControl(clock, store, audit, follow=self.follow, file=clock_file)
+        operator = OperatorApi(
+            self._clock_control,
+            audit,
+            UploadedCas(resources),
+            commit=store.commit,
+            now=clock.now,
+            warnings=upkeep.warnings,
+        )
+        metrics = Metrics(meter, audit, store.size_bytes, clock.now)
+        routes = [*operator.routes(), *metrics.routes()]
+        self._control = ControlFront(self.health, self.information, resources, hub_rest, routes)
         self._endpoints: Endpoints | None = None
         self._housekeeping: asyncio.Task[None] | None = None
 
@@ -57,6 +93,7 @@ class Process:
             PortTaken: a port cannot be bound; nothing is left listening.
         """
         _prepare_process()
+        self._clock_control.export()
         try:
             await self._broker.start()
             endpoints = Endpoints(
@@ -85,6 +122,11 @@ class Process:
             await self._broker.shutdown()
         await self._https.close()
         await self._control.close()
+
+    def follow(self, now: datetime) -> None:
+        """Do at once what a changed clock asks for: renew what has aged, end what has expired, meet deadlines."""
+        self._keep_up(now)
+        self._broker.sweep()
 
     def health(self) -> Mapping[str, Any]:
         """What `GET /health` says."""
@@ -134,16 +176,31 @@ class Process:
             await asyncio.sleep(1)
             self._mqtt.sweep()
             self._https.tls.sweep()
+            self._keep_up(self._clock.now())
+
+    def _keep_up(self, now: datetime) -> None:
+        """Renew what ages; trouble with it must not end the process."""
+        try:
+            is_server_renewed = self._upkeep.run(now)
+        except (ConfigError, OSError, StoreError):
+            logger.exception("what ages could not be renewed; tried again within the hour")
+            return
+        if is_server_renewed:
+            self._mqtt.context = self._https.tls.context = server_context(self._resources.server_certificates)
 
 
-def router(resources: Resources) -> Router:
-    """Put every DPS instance and hub behind the front door."""
-    scopes: dict[str, AnyGateway] = {each.settings.id_scope: each.gateway for each in resources.dps}
+def router(resources: Resources, meter: Meter) -> Router:
+    """Put every DPS instance and hub behind the front door, each behind a meter."""
+    scopes: dict[str, AnyGateway] = {}
+    for service in resources.dps:
+        id_scope = service.settings.id_scope
+        scopes[id_scope] = meter.gateway(service.gateway, service.settings.name, f"dps/{id_scope}/")
     hosts: dict[str, AnyGateway] = {}
     for hub in resources.hubs:
+        metered = meter.gateway(hub.gateway, hub.settings.name, f"{hub.settings.name}/")
         for name in (hub.settings.host_name, *hub.settings.aliases):
-            hosts[name] = hub.gateway
-    return Router(scopes, hosts)
+            hosts[name] = metered
+    return MeteredRouter(meter, scopes, hosts)
 
 
 def _address_missing(error: OSError, address: str) -> bool:

@@ -36,6 +36,11 @@ class StateDirectory:
         return self.path / "run.json"
 
     @property
+    def clock_file(self) -> Path:
+        """How the emulator's clock stands, for commands beside its process."""
+        return self.path / "clock.json"
+
+    @property
     def exists(self) -> bool:
         """Whether an emulator ever ran here."""
         return self.database.exists()

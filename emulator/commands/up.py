@@ -13,7 +13,8 @@ import typer
 
 from certs.keyfile import FileKeyStore, KeyStore, MemoryKeyStore
 from emulator.bootstrap import bootstrap
-from emulator.clock import Clock
+from emulator.clock import ClockState, system_now
+from emulator.clock_control import read_clock
 from emulator.commands.options import CONFIG, STATE_DIRECTORY, CommandFailed, complain
 from emulator.commands.welcome import show_welcome
 from emulator.config import Config, default_config, load_config
@@ -22,6 +23,7 @@ from emulator.logs import configure_logging
 from emulator.process import Process
 from emulator.state import StateDirectory
 from emulator.store import SqliteStore
+from emulator.upkeep import Upkeep
 
 logger = logging.getLogger("emulator")
 
@@ -53,11 +55,20 @@ def up(
 
 def run(config: Config, store: SqliteStore, state: StateDirectory | None, wait_file: Path | None) -> None:
     """Compose the resources, and serve until a signal comes."""
-    clock = Clock()
+    clock = read_clock(store)
     keys: KeyStore = FileKeyStore(state.keys) if state is not None else MemoryKeyStore()
-    resources = bootstrap(config, store, keys, state.path if state is not None else None, clock.now())
+    directory = state.path if state is not None else None
+    resources = bootstrap(config, store, keys, directory, clock.now(), machine_now=system_now())
     store.commit()
-    asyncio.run(_serve(lambda: Process(resources, store, clock, _listeners(config)), state, wait_file))
+    if clock.state != ClockState():
+        logger.warning("the clock stands at %s, as at the last start: see `hublet clock`", clock.now().isoformat())
+    upkeep = Upkeep(config, store, keys, directory, resources)
+    clock_file = state.clock_file if state is not None else None
+
+    def make() -> Process:
+        return Process(resources, store, clock, _listeners(config), upkeep=upkeep, clock_file=clock_file)
+
+    asyncio.run(_serve(make, state, wait_file))
 
 
 def _configuration(path: Path | None, store: SqliteStore) -> Config:
