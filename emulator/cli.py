@@ -3,6 +3,9 @@
 import typer
 
 from emulator.commands.c2d import c2d
+from emulator.commands.audit import audit
+from emulator.commands.ca import ca
+from emulator.commands.clock import clock
 from emulator.commands.demo import demo
 from emulator.commands.dev_ca import dev_ca
 from emulator.commands.device import device
@@ -26,8 +29,11 @@ app.command()(info)
 app.command()(env)
 app.command()(hosts)
 app.command()(events)
+app.command()(audit)
 app.command()(demo)
 app.command()(reset)
+app.add_typer(clock, name="clock")
+app.add_typer(ca, name="ca")
 app.add_typer(dev_ca, name="dev-ca")
 app.add_typer(device, name="device")
 app.add_typer(fleet, name="fleet")
