@@ -13,7 +13,9 @@ from rich.markup import escape
 
 from certs.keyfile import write_atomic
 from device_sim.engine import Engine
+from device_sim.file_limit import TooManyDevices, raise_file_limit
 from device_sim.live_view import LiveView, show_summary
+from device_sim.metrics import start_metrics_server
 from device_sim.recorder import Recorder
 from device_sim.report.writer import ReportUnavailable, require_report, write_report
 from device_sim.scenario import Scenario
@@ -79,6 +81,10 @@ def run_fleet(scenario: Scenario, endpoint: Endpoint, outputs: Outputs) -> int:
         OSError: a file cannot be read or written.
     """
     outputs.check()
+    try:
+        raise_file_limit(scenario.devices)
+    except TooManyDevices as error:
+        raise CommandFailed(str(error)) from error
     console = outputs.open_console()
     console.print(_headline(scenario, endpoint), soft_wrap=True)
     try:
@@ -87,8 +93,12 @@ def run_fleet(scenario: Scenario, endpoint: Endpoint, outputs: Outputs) -> int:
         console.print("interrupted before the run began")
         return EXIT_INTERRUPTED
     recorder = Recorder()
-    engine = Engine(scenario, endpoint.settings, prepared.credentials.__getitem__, recorder, keys=prepared.keys.key)
-    interrupted = asyncio.run(_watch(engine, LiveView(recorder, scenario.devices, scenario.name, console), console))
+    try:
+        engine = Engine(scenario, endpoint.settings, prepared.credentials.__getitem__, recorder, keys=prepared.keys.key)
+    except ValueError as error:
+        raise CommandFailed(f"{endpoint.settings.ca_file} holds no certificate in PEM") from error
+    view = LiveView(recorder, scenario.devices, scenario.name, console)
+    interrupted = asyncio.run(_run(engine, recorder, view, outputs.metrics_port, console))
     summary = recorder.summary(scenario.to_yaml(), {name: version(name) for name in VERSIONED})
     summary = replace(summary, verdicts=check_thresholds(scenario.thresholds, summary.snapshot))
     show_summary(summary, console)
@@ -110,6 +120,17 @@ def _headline(scenario: Scenario, endpoint: Endpoint) -> str:
         f"[bold]{escape(scenario.name)}[/]{escape(what)}\n"
         f"{scenario.devices:,} devices, DPS {settings.dps_host}:{settings.dps_port}, ID scope {settings.id_scope}"
     )
+
+
+async def _run(engine: Engine, recorder: Recorder, view: LiveView, metrics_port: int | None, console: Console) -> bool:
+    if metrics_port is None:
+        return await _watch(engine, view, console)
+    server = await start_metrics_server(recorder, metrics_port)
+    console.print(f"metrics: http://127.0.0.1:{server.port}/metrics")
+    try:
+        return await _watch(engine, view, console)
+    finally:
+        await server.close()
 
 
 async def _watch(engine: Engine, view: LiveView, console: Console) -> bool:

@@ -3,11 +3,13 @@
 import os
 import pty
 import re
+import resource
 import signal
 import stat
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,27 @@ def test_credential_of_the_local_emulator_needs_it(tmp_path: Path) -> None:
     assert "no symmetric-key group" in answer.stderr
 
 
+def test_fleet_that_the_file_limit_does_not_allow_is_told_before_anything_is_made(quick: RunningEmulator) -> None:
+    """The message names the limit, and how many devices it allows."""
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (500, 500))
+
+    answer = fleet(quick, "--devices", "1000", preexec_fn=limit_files)
+    assert answer.returncode == 1
+    assert "1,000 devices need" in answer.stderr
+    assert "this process may have 500" in answer.stderr
+    assert "certificates" not in answer.stdout
+
+
+def test_file_of_trust_anchors_without_any_is_told(quick: RunningEmulator, tmp_path: Path) -> None:
+    """It names the file."""
+    (tmp_path / "ca.pem").write_text("nothing")
+    answer = fleet(quick, "--devices", "1", "--ca-file", str(tmp_path / "ca.pem"))
+    assert answer.returncode == 1
+    assert "ca.pem holds no certificate in PEM" in answer.stderr
+
+
 # --- runs ---
 
 
@@ -235,6 +258,27 @@ def test_results_that_could_not_be_written_stop_the_run_before_it_begins(
     answer = fleet(quick, "--devices", "1", "--json", str(tmp_path / "none" / "numbers.json"))
     assert answer.returncode == 1
     assert "there is no directory" in answer.stderr
+
+
+def test_metrics_are_served_while_it_runs(quick: RunningEmulator) -> None:
+    """Port 0 takes a free one, and says which."""
+    process = start_endless(quick, "metrics", "--metrics-port", "0", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    url = next(line.removeprefix("metrics: ").strip() for line in process.stdout if line.startswith("metrics: "))
+    wait_for_messages(quick, "metrics")
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text = answer.read().decode()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert 'hublet_fleet_total_seconds_count{total="onboarding"} 5.0' in text
+
+
+def test_metrics_port_that_is_taken_is_told(quick: RunningEmulator) -> None:
+    """The emulator has it."""
+    answer = fleet(quick, "--devices", "1", "--metrics-port", str(quick.control_port))
+    assert answer.returncode == 1
+    assert "address already in use" in answer.stderr.lower()
+    assert "Traceback" not in answer.stderr
 
 
 # --- the end by Ctrl-C ---
