@@ -1,5 +1,6 @@
 """Reads the audit trail for people and scripts: what `hublet audit` and `GET /audit` show."""
 
+import heapq
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,15 +32,16 @@ def read_audit(
         device_id: only this device's events.
         kinds: only events of these kinds; none means all.
     """
-    found: list[tuple[str, int, AuditEvent]] = []
+    found: list[list[tuple[str, int, AuditEvent]]] = []
     following: dict[str, int] = {}
     for stream in STREAMS:
         start = positions.get(stream, 0)
         entries = trail.read(stream, start, PAGE)
         following[stream] = entries[-1][0] + 1 if entries else start
-        found += [(stream, number, event) for number, event in entries if _is_wanted(event, device_id, kinds)]
-    found.sort(key=lambda each: each[2].time)
-    return AuditPage(tuple(describe_audit_event(*each) for each in found), following)
+        found.append([(stream, number, event) for number, event in entries if _is_wanted(event, device_id, kinds)])
+    # Each stream stays in its own order, also where the clock was set back.
+    merged = heapq.merge(*found, key=lambda each: each[2].time)
+    return AuditPage(tuple(describe_audit_event(*each) for each in merged), following)
 
 
 def describe_audit_event(stream: str, sequence: int, event: AuditEvent) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 import typer
 
-from emulator.commands.c2d import c2d
 from emulator.commands.audit import audit
+from emulator.commands.c2d import c2d
 from emulator.commands.ca import ca
 from emulator.commands.clock import clock
 from emulator.commands.demo import demo

@@ -82,7 +82,9 @@ class Clock:
             raise ValueError(f"a clock cannot advance by {duration}: set the moment to go back")
         if duration > LATEST - now:
             raise ValueError(f"{duration} from {now.isoformat()} leads beyond {LATEST.year}")
-        self.set(now + duration)
+        self._offset += duration
+        if self._frozen_at is not None:
+            self._frozen_at += duration
 
     def freeze(self) -> None:
         """Stand still at the present moment."""
