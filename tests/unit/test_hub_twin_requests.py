@@ -9,7 +9,7 @@ import pytest
 from hub.errors import PreconditionFailed
 from hub.hub import Hub
 from hub.sas import format_sas_token
-from hub.twin import TwinChange
+from hub.twin import Twin, TwinChange
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ANSWERS, DESIRED = "$iothub/twin/res/#", "$iothub/twin/PATCH/properties/desired/#"
@@ -182,3 +182,11 @@ def test_model_of_the_user_name_stays_until_another_is_announced(house: Any) -> 
     assert models == ["dtmi:a;1", "dtmi:a;1", "dtmi:a;1", "dtmi:b;1"]
     record = house.store.get("hub1.twins", "dev1")
     assert record.revision == 2, "an announcement of the same model writes nothing"
+
+
+def test_kept_twin_is_as_it_was_and_an_empty_one_takes_no_place(house: Any) -> None:
+    twin = Twin().changed(TwinChange(tags={"a": 1}), NOW)
+    house.hub.twins.keep("dev1", twin)
+    assert house.hub.twins.get("dev1") == twin
+    house.hub.twins.keep("dev1", Twin())
+    assert house.store.list("hub1.twins") == []
