@@ -1,6 +1,7 @@
 """What each device of a scenario is to do, and when: pure decisions, the same for one seed."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from device_sim.chance import between, fraction
 from device_sim.retries import retry_wait
@@ -13,6 +14,12 @@ class Decisions:
     """The decisions of a scenario; devices are counted from 0, occasions of one kind too."""
 
     scenario: Scenario
+    is_open_ended: bool
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Self:
+        """Decide for a scenario; `is_open_ended` tells whether devices have something to do that never ends."""
+        return cls(scenario, has_no_end(scenario))
 
     @property
     def behaviour(self) -> Behaviour:
@@ -86,22 +93,20 @@ class Decisions:
         """
         return retry_wait(self.scenario.retry, attempt, self.chance("retry", device, total), retry_after_seconds)
 
-    @property
-    def is_open_ended(self) -> bool:
-        """Tell whether devices have something to do that never ends by itself."""
-        behaviour = self.behaviour
-        if behaviour.twin_reports_per_minute or behaviour.answer_methods or behaviour.receive_c2d:
-            return True
-        if behaviour.telemetry is not None and behaviour.telemetry.messages is None:
-            return True
-        if behaviour.renewal is not None and behaviour.renewal.every_seconds is not None:
-            return True
-        return behaviour == Behaviour() and self._has_an_end
 
-    @property
-    def _has_an_end(self) -> bool:
-        """An idle fleet stays for as long as the scenario says; without a word of it, being there was all."""
-        return self.scenario.duration_seconds is not None or bool(self.scenario.stop_when)
+def has_no_end(scenario: Scenario) -> bool:
+    """Tell whether devices have something to do that never ends by itself.
+
+    An idle fleet stays for as long as the scenario says; without a word of it, to be there was all.
+    """
+    behaviour = scenario.behaviour
+    if behaviour.twin_reports_per_minute or behaviour.answer_methods or behaviour.receive_c2d:
+        return True
+    if behaviour.telemetry is not None and behaviour.telemetry.messages is None:
+        return True
+    if behaviour.renewal is not None and behaviour.renewal.every_seconds is not None:
+        return True
+    return behaviour == Behaviour() and (scenario.duration_seconds is not None or bool(scenario.stop_when))
 
 
 def moved(interval: float, jitter: float, at: float) -> float:

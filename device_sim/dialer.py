@@ -20,8 +20,9 @@ from broker.tls import ServerTrust, TlsTransport, client_context, presented_by
 from certs.pem import parse_pem_certificates
 from device_sim.credential import ClientCertificate
 from device_sim.errors import RequestTimeout, ServerNotTrusted, ServerUnreachable
+from device_sim.tcp_link import TcpLink, begin_connecting, connect
 from device_sim.timer_wheel import TimerWheel
-from device_sim.tls_client import DeviceTransport, begin_connecting, client_connection
+from device_sim.tls_client import DeviceTransport, client_connection
 
 
 def system_now() -> datetime:
@@ -41,7 +42,7 @@ class Dialer:
         self.timers = TimerWheel()
         self._trust = ServerTrust(trust_anchors)
         self._now: Callable[[], datetime] = system_now
-        self._link: Callable[[asyncio.BufferedProtocol], asyncio.BaseProtocol] | None = None
+        self._link: Callable[[asyncio.BufferedProtocol], asyncio.BufferedProtocol] | None = None
         self._contexts: dict[tuple[x509.Certificate, ...], SSL.Context] = {}
         # Where a host answered last: asking the resolver for every device costs more than the connection's TCP part.
         self._addresses: dict[str, str] = {}
@@ -50,7 +51,7 @@ class Dialer:
         self,
         *,
         now: Callable[[], datetime] | None = None,
-        link: Callable[[asyncio.BufferedProtocol], asyncio.BaseProtocol] | None = None,
+        link: Callable[[asyncio.BufferedProtocol], asyncio.BufferedProtocol] | None = None,
     ) -> Self:
         """Give a dialer that shares all with this one, but judges servers by another clock or has another link."""
         other = copy.copy(self)
@@ -92,17 +93,14 @@ class Dialer:
         return transport
 
     async def _connect(self, host: str, port: int, transport: DeviceTransport, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        below: asyncio.BaseProtocol = transport if self._link is None else self._link(transport)
         address = self._addresses.get(host)
         if address is not None:
-            await loop.create_connection(lambda: below, sock=begin_connecting(address, port))
-            return
-        async with asyncio.timeout(seconds):
-            tcp, _ = await loop.create_connection(lambda: below, host, port)
-        peer = tcp.get_extra_info("peername")
-        if peer:
-            self._addresses[host] = peer[0]
+            sock = begin_connecting(address, port)
+        else:
+            async with asyncio.timeout(seconds):
+                sock = await connect(host, port)
+            self._addresses[host] = sock.getpeername()[0]
+        TcpLink(sock, transport if self._link is None else self._link(transport)).start()
 
     def _judge(self, host: str, tls: SSL.Connection) -> None:
         self._trust.check(host, presented_by(tls), self._now())

@@ -65,7 +65,7 @@ class Engine:
         self._dialer = Dialer(read_trust_anchors(target.ca_file))
         self._timers = self._dialer.timers
         self._first_device = first_device
-        self._decisions = Decisions(scenario)
+        self._decisions = Decisions.of(scenario)
         faults = FaultyDevices(scenario.device_faults, scenario.seed, self._dialer)
         self._surroundings = Surroundings(
             settings_of(scenario, target),

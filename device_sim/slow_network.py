@@ -36,8 +36,11 @@ class Lane:
         leave(data)
 
 
-class SlowLink(asyncio.Protocol, asyncio.Transport):
+class SlowLink(asyncio.BufferedProtocol, asyncio.Transport):
     """Sits between a TCP transport and the protocol above it, and lets bytes pass slowly in both directions."""
+
+    # Copied from at once, so one buffer serves every link.
+    _buffer = memoryview(bytearray(64 * 1024))
 
     __slots__ = ("_above", "_closing", "_down", "_tcp", "_up")
 
@@ -63,9 +66,13 @@ class SlowLink(asyncio.Protocol, asyncio.Transport):
         self._tcp = transport
         self._above.connection_made(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's
+        """Lend room for bytes that come."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Let bytes come up."""
-        self._down.enter(data, self._deliver)
+        self._down.enter(bytes(self._buffer[:nbytes]), self._deliver)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the protocol above, after the last bytes."""

@@ -1,9 +1,6 @@
 """The device's end of a TLS connection: cheap enough for thousands of them to begin in one second."""
 
 import asyncio
-import errno
-import os
-import socket
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address
@@ -162,19 +159,3 @@ def _server_name(host: str) -> bytes:
     except ValueError:
         return host.encode("idna")
     return b""
-
-
-def begin_connecting(address: str, port: int) -> socket.socket:
-    """Begin a TCP connection to an IP address; what is sent waits until it is there, a failure ends the transport.
-
-    Raises:
-        OSError: it failed at once.
-    """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # IPPROTO_TCP by name: asyncio sets TCP_NODELAY only on such sockets.
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
-    error = sock.connect_ex((address, port))
-    if error not in (0, errno.EINPROGRESS):
-        sock.close()
-        raise OSError(error, os.strerror(error))
-    return sock
