@@ -11,7 +11,18 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Final, Protocol, TypeVar
 
-from broker.gateway import Action, AnyGateway, Close, ConnectRequest, ConnectReturnCode, Publish, Refusal, Session, Will
+from broker.gateway import (
+    Action,
+    AnyGateway,
+    ConnectRequest,
+    ConnectReturnCode,
+    Publish,
+    Refusal,
+    Session,
+    Unanswered,
+    Will,
+    Withhold,
+)
 from broker.outbox import Outbox
 from broker.packets import (
     Connack,
@@ -52,6 +63,7 @@ class ConnectionState(Enum):
     AWAITING_CONNECT = auto()
     CONNECTING = auto()
     OPEN = auto()
+    SILENT = auto()
     CLOSED = auto()
 
 
@@ -88,8 +100,9 @@ class Door(Protocol):
 class Connection(asyncio.Protocol):
     """The server's end of one MQTT connection.
 
-    Its life is a table of states: AWAITING_CONNECT, CONNECTING (amqtt has the CONNECT), OPEN, CLOSED. Answers go
-    through the outbox, so that none leaves before what it acknowledges is stored.
+    Its life is a table of states: AWAITING_CONNECT, CONNECTING (amqtt has the CONNECT), OPEN, CLOSED; a connection
+    made SILENT looks open to its client for ever. Answers go through the outbox, so that none leaves before what it
+    acknowledges is stored.
     """
 
     __slots__ = (
@@ -145,7 +158,7 @@ class Connection(asyncio.Protocol):
         """Take bytes: packets are handled in order until one closes the connection."""
         if self.state is ConnectionState.OPEN:
             self.heard_at = asyncio.get_running_loop().time()
-        elif self.is_closed or not self._may_hold(len(data)):
+        elif self._is_done() or not self._may_hold(len(data)):
             return
         try:
             for packet in self._reader.feed(data):
@@ -171,7 +184,7 @@ class Connection(asyncio.Protocol):
 
     def _is_done(self) -> bool:
         # A method, because a type checker would take an attribute's value for settled.
-        return self.is_closed
+        return self.is_closed or self.state is ConnectionState.SILENT
 
     @property
     def is_closed(self) -> bool:
@@ -233,8 +246,11 @@ class Connection(asyncio.Protocol):
         self.state = ConnectionState.OPEN
         self._forget_credentials()
         self._reader.max_packet_bytes = MAX_PACKET_BYTES
-        self._post(Connack(session.session_present, ConnectReturnCode.ACCEPTED))
-        self._guarded(lambda: gateway.opened(session, self._door.now()))
+        actions = self._guarded_call(lambda: gateway.opened(session, self._door.now()))
+        connack = Connack(session.session_present, ConnectReturnCode.ACCEPTED)
+        if not actions or not self._keeps_back(actions, connack):
+            self._post(connack)
+        self._perform(actions)
         early, self._early = self._early, []
         for packet in early:
             if self.state is ConnectionState.OPEN:
@@ -250,6 +266,9 @@ class Connection(asyncio.Protocol):
     def refuse(self, refusal: Refusal) -> None:
         """Send a CONNACK that says no, and close."""
         if self.is_closed:
+            return
+        if isinstance(refusal, Unanswered):
+            self.drop(refusal.reason)
             return
         logger.warning("%s: connection refused (CONNACK %d): %s", self._who(), refusal.return_code, refusal.reason)
         self._post(Connack(session_present=False, return_code=refusal.return_code))
@@ -294,20 +313,31 @@ class Connection(asyncio.Protocol):
                 now=self._door.now(),
             )
         )
-        if actions is None or self._closes_self(actions):
-            self._perform(actions)
+        if actions is None:
             return
-        if packet.packet_id is not None:
-            self._post(Puback(packet.packet_id))
+        packet_id = packet.packet_id
+        if actions and self._keeps_back(actions, None if packet_id is None else Puback(packet_id)):
+            self._door.outbox.touch()
+        elif packet_id is not None:
+            self._post(Puback(packet_id))
         else:
             self._door.outbox.touch()
         self._perform(actions)
 
-    def _closes_self(self, actions: list[Action]) -> bool:
-        if not actions:
-            return False
+    def _keeps_back(self, actions: list[Action], acknowledgement: Packet | None) -> bool:
+        """Tell whether a packet's own actions forbid that it is acknowledged now; a late one is seen to."""
         key = self.session.key if self.session is not None else ""
-        return any(isinstance(action, Close) and action.session_key == key for action in actions)
+        for action in actions:
+            if action.session_key != key or isinstance(action, Publish):
+                continue
+            if isinstance(action, Withhold) and action.seconds is not None and acknowledgement is not None:
+                asyncio.get_running_loop().call_later(action.seconds, self._acknowledge_late, acknowledgement)
+            return True
+        return False
+
+    def _acknowledge_late(self, acknowledgement: Packet) -> None:
+        if self.state is ConnectionState.OPEN:
+            self._post(acknowledgement)
 
     def _acknowledged(self, packet_id: int) -> None:
         token = self._unacknowledged.pop(packet_id, "")
@@ -334,7 +364,9 @@ class Connection(asyncio.Protocol):
         actions = self._guarded_call(lambda: gateway.subscribed(session, granted, self._door.now()))
         if actions is None:
             return
-        self._post(Suback(packet.packet_id, tuple(qos for _, qos in granted)))
+        suback = Suback(packet.packet_id, tuple(qos for _, qos in granted))
+        if not actions or not self._keeps_back(actions, suback):
+            self._post(suback)
         self._perform(actions)
 
     def _may_subscribe(self, session: Session, gateway: AnyGateway, topic_filter: str) -> bool:
@@ -412,9 +444,17 @@ class Connection(asyncio.Protocol):
         self._end()
         self._transport.abort()
 
+    def silence(self, reason: str) -> None:
+        """Leave the connection open, and neither hear nor say anything more on it."""
+        if self.state is not ConnectionState.OPEN:
+            return
+        logger.warning("%s: silenced: %s", self._who(), reason)
+        self.state = ConnectionState.SILENT
+        self.idle_limit = None
+
     def _end(self) -> None:
         """Leave the state OPEN once, whatever the cause, and let the gateway know."""
-        was_open = self.state is ConnectionState.OPEN
+        was_open = self.state in {ConnectionState.OPEN, ConnectionState.SILENT}
         if not self.is_closed:
             self.heard_at = asyncio.get_running_loop().time()  # from here on it may take its last bytes
         self.state = ConnectionState.CLOSED

@@ -60,6 +60,11 @@ class Refusal:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unanswered(Refusal):
+    """A CONNECT whose connection is cut without any CONNACK, as when the network fails; the return code is not sent."""
+
+
 class Session(Protocol):
     """What a gateway remembers of an accepted connection; the broker reads these four names only.
 
@@ -111,7 +116,31 @@ class Close:
     reason: str
 
 
-Action = Publish | Close
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Cut the connection with this session key without another byte, as a broken network does."""
+
+    session_key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Keep the connection with this session key open, and hear and say nothing more on it (half-open TCP)."""
+
+    session_key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withhold:
+    """Keep back the CONNACK, SUBACK or PUBACK of the very packet that this answers: for so long, or for ever (None)."""
+
+    session_key: str
+    seconds: float | None = None
+
+
+Action = Publish | Close | Drop | Silence | Withhold
 
 
 SessionT = TypeVar("SessionT", bound=Session)
@@ -121,8 +150,8 @@ class Gateway(Protocol[SessionT]):
     """A service behind the front door: one DPS instance or one IoT Hub.
 
     All calls are synchronous and do no I/O but through the store port. Actions are carried out, and a PUBACK or
-    SUBACK leaves, only after the store has committed what the call wrote. A packet whose actions close its own
-    connection is not acknowledged.
+    SUBACK leaves, only after the store has committed what the call wrote. A packet whose actions end its own
+    connection is not acknowledged, and `Withhold` keeps an acknowledgement back.
     """
 
     def connect(self, request: ConnectRequest, now: datetime) -> SessionT | Refusal:

@@ -7,7 +7,7 @@ holds each fact about amqtt 0.12.1 that this file rests on. Nothing else of ours
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session as AmqttSession
 
 from broker.connection import Connection
-from broker.gateway import Action, AnyGateway, Close, Publish, Refusal, Session
+from broker.gateway import Action, AnyGateway, Close, Drop, Publish, Refusal, Session, Silence
 from broker.observer import NOBODY, ConnectionObserver
 from broker.outbox import Outbox
 from broker.router import Router
@@ -226,6 +226,17 @@ class Broker(AmqttBroker):
                 connection.publish(action)
             elif isinstance(action, Close):
                 connection.close(action.reason)
+            elif isinstance(action, Drop):
+                connection.drop(action.reason)
+            elif isinstance(action, Silence):
+                connection.silence(action.reason)
+
+    def substitute(self, replacements: Mapping[AnyGateway, AnyGateway]) -> None:
+        """Put other gateways in the place of these, for new connections and for those that are open."""
+        self._router.substitute(replacements)
+        for connection in self._connections:
+            if connection.gateway is not None:
+                connection.gateway = replacements.get(connection.gateway, connection.gateway)
 
     # --- amqtt's life cycle, overridden ---
 

@@ -23,6 +23,11 @@ class Router:
         """Each gateway once."""
         return list(dict.fromkeys([*self._scopes.values(), *self._hosts.values()]))
 
+    def substitute(self, replacements: Mapping[AnyGateway, AnyGateway]) -> None:
+        """Put other gateways in the place of these; the rest stay."""
+        for table in (self._scopes, self._hosts):
+            table.update({name: replacements.get(gateway, gateway) for name, gateway in table.items()})
+
     def find(self, user_name: str) -> AnyGateway | Refusal:
         """Choose by `{hub}/{device}…` or `{idScope}/registrations/{id}/…`.
 

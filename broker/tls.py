@@ -86,6 +86,11 @@ def server_context(certificates: Sequence[tuple[x509.Certificate, PrivateKey]]) 
     return context
 
 
+def refusing_context() -> SSL.Context:
+    """Make a listener's context that has no certificate: every handshake ends with the alert `handshake_failure`."""
+    return _new_context()
+
+
 def client_context() -> SSL.Context:
     """Make the context that all connections of a fleet share; a device's certificate is set on its connection."""
     return _new_context()
@@ -404,6 +409,7 @@ class TlsServer:
 
     The context can be replaced while it runs (a renewed server certificate). A client that has not finished its
     handshake within `handshake_seconds` is closed by `sweep`, which the owner calls about once a second.
+    `context_of_next`, if set, may give the next client another context.
     """
 
     def __init__(
@@ -414,6 +420,7 @@ class TlsServer:
         handshake_seconds: float = 20,
     ) -> None:
         self.context = context
+        self.context_of_next: Callable[[], SSL.Context | None] | None = None
         self._above = above
         self._handshake_seconds = handshake_seconds
         self._handshaking: dict[TlsTransport, float] = {}
@@ -438,7 +445,8 @@ class TlsServer:
         return port
 
     def _accept(self) -> TlsTransport:
-        tls = SSL.Connection(self.context, None)
+        other = self.context_of_next() if self.context_of_next is not None else None
+        tls = SSL.Connection(other or self.context, None)
         tls.set_accept_state()
         transport = TlsTransport(tls, self._above, self._handshake_ended, server_side=True)
         self._handshaking[transport] = asyncio.get_running_loop().time() + self._handshake_seconds
