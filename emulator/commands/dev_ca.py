@@ -1,6 +1,6 @@
 """`hublet dev-ca`: onboarding certificates from the development CA, so that anyone can start."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from certs.keyfile import write_atomic, write_private
 from certs.keys import KeyType, generate_key
 from certs.pem import format_pem, format_private_key
 from emulator.bootstrap import open_dev_ca
+from emulator.clock_control import read_clock_file
 from emulator.commands.options import STATE_DIRECTORY, CommandFailed, complain
 from emulator.state import StateDirectory
 
@@ -38,12 +39,18 @@ def issue(
             raise CommandFailed(f"{state.path} holds no development CA: run `hublet up` first")
         if "/" in registration_id or registration_id.startswith("."):
             raise CommandFailed(f"the registration ID {registration_id!r} cannot name a file")
-        key_file, chain_file = issue_onboarding(authority, registration_id, out, key_type, timedelta(days=days))
+        now = read_clock_file(state.clock_file).now()
+        key_file, chain_file = issue_onboarding(authority, registration_id, out, key_type, now, timedelta(days=days))
         typer.echo(f"{key_file}\n{chain_file}")
 
 
 def issue_onboarding(
-    authority: CertificateAuthority, registration_id: str, out: Path, key_type: KeyType, validity: timedelta
+    authority: CertificateAuthority,
+    registration_id: str,
+    out: Path,
+    key_type: KeyType,
+    now: datetime,
+    validity: timedelta,
 ) -> tuple[Path, Path]:
     """Make a key, have it certified, and write both; return the key's file and the chain's.
 
@@ -51,7 +58,7 @@ def issue_onboarding(
         OSError: a file cannot be written.
     """
     key = generate_key(key_type)
-    leaf = authority.issue_onboarding(registration_id, key.public_key(), datetime.now(UTC), validity=validity)
+    leaf = authority.issue_onboarding(registration_id, key.public_key(), now, validity=validity)
     out.mkdir(parents=True, exist_ok=True)
     key_file, chain_file = out / f"{registration_id}.key.pem", out / f"{registration_id}.chain.pem"
     write_private(key_file, format_private_key(key))

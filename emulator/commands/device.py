@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,9 +16,9 @@ from certs.keys import KeyType, generate_key
 from device_sim.certificate_store import DirectoryStore
 from device_sim.credential import ClientCertificate, OnboardingCredential, SymmetricKey
 from device_sim.device import Device
-from device_sim.dialer import Dialer, read_trust_anchors
+from device_sim.dialer import Dialer, read_trust_anchors, system_now
 from device_sim.errors import DeviceError
-from device_sim.settings import DeviceSettings
+from device_sim.shared_clock import SharedClock
 from emulator.bootstrap import open_dev_ca
 from emulator.commands.endpoint import find_endpoint
 from emulator.commands.options import STATE_DIRECTORY, CommandFailed, complain
@@ -61,6 +63,9 @@ def onboard(
     renew: Annotated[bool, _option("Renew the certificate and connect with the new one.", "--renew")] = False,
     live: Annotated[bool, _option("Go on: telemetry, renewal at 80 % of the lifetime.", "--live")] = False,
     interval: Annotated[float, _option("Seconds between messages of --live.", min=0.01)] = 5,
+    clock: Annotated[
+        str | None, _option("URL of the clock to live by [the local emulator's, else the machine's].")
+    ] = None,
     verbose: Annotated[bool, _option("Log more.", "--verbose", "-v")] = False,
 ) -> None:
     """Provision a device, connect with the certificate it was issued, and send telemetry.
@@ -72,10 +77,16 @@ def onboard(
     with complain():
         endpoint = find_endpoint(state_dir, host, id_scope, port, ca_file)
         settings = replace(endpoint.settings, request_certificate=csr, key_type=key_type)
-        credential = _credential(state_dir, registration_id, certificate, key, symmetric_key, group_key, local=not host)
+        url = clock or endpoint.clock_url
+        shared = SharedClock.open(url) if url is not None else None
+        now = shared.now if shared is not None else system_now
+        credential = _credential(
+            state_dir, registration_id, certificate, key, symmetric_key, group_key, now, local=not host
+        )
         home = directory or Path("devices") / credential.registration_id
+        one = Device(settings, credential, DirectoryStore(home), Dialer(read_trust_anchors(settings.ca_file)), now=now)
         try:
-            asyncio.run(_live_one(settings, credential, home, messages, interval, renew=renew, live=live))
+            asyncio.run(_live_one(one, shared, home, messages, interval, renew=renew, live=live))
         except DeviceError as error:
             raise CommandFailed(f"{credential.registration_id}: {error}") from error
         except KeyboardInterrupt:
@@ -83,10 +94,15 @@ def onboard(
 
 
 async def _live_one(
-    settings: DeviceSettings, credential: OnboardingCredential, home: Path, messages: int, interval: float,
-    *, renew: bool, live: bool,
-) -> None:  # fmt: skip
-    one = Device(settings, credential, DirectoryStore(home), Dialer(read_trust_anchors(settings.ca_file)))
+    one: Device, clock: SharedClock | None, home: Path, messages: int, interval: float, *, renew: bool, live: bool
+) -> None:
+    async with clock.following() if clock is not None else nullcontext():
+        await _connect_and_send(one, home, messages, interval, renew=renew, live=live)
+
+
+async def _connect_and_send(
+    one: Device, home: Path, messages: int, interval: float, *, renew: bool, live: bool
+) -> None:
     console = Console(highlight=False)
     session = await one.connect()
     try:
@@ -119,7 +135,7 @@ def _show_certificate(console: Console, certificate: ClientCertificate | None) -
 
 def _credential(
     state_dir: Path, registration_id: str | None, certificate: Path | None, key: Path | None,
-    symmetric_key: str | None, group_key: str | None, *, local: bool,
+    symmetric_key: str | None, group_key: str | None, now: Callable[[], datetime], *, local: bool,
 ) -> OnboardingCredential:  # fmt: skip
     if certificate is not None or key is not None:
         if certificate is None or key is None:
@@ -133,15 +149,13 @@ def _credential(
         return SymmetricKey.of_group(group_key, registration_id)
     if not local:
         raise CommandFailed("a credential is needed: --certificate and --key, --symmetric-key or --group-key")
-    return _dev_certificate(state_dir, registration_id)
+    return _dev_certificate(state_dir, registration_id, now())
 
 
-def _dev_certificate(state_dir: Path, registration_id: str) -> ClientCertificate:
+def _dev_certificate(state_dir: Path, registration_id: str, now: datetime) -> ClientCertificate:
     authority = open_dev_ca(StateDirectory(state_dir).path)
     if authority is None:
         raise CommandFailed(f"{state_dir} holds no development CA: give the device a credential")
     own = generate_key(KeyType.P256)
-    leaf = authority.issue_onboarding(
-        registration_id, own.public_key(), datetime.now(UTC), validity=ONBOARDING_VALIDITY
-    )
+    leaf = authority.issue_onboarding(registration_id, own.public_key(), now, validity=ONBOARDING_VALIDITY)
     return ClientCertificate((leaf, authority.certificate), own)

@@ -1,12 +1,15 @@
 """Where simulated devices go: the emulator that runs on a state directory, or any other endpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from certs.authority import CertificateAuthority
+from device_sim.dialer import system_now
 from device_sim.settings import MQTT_TLS_PORT, DeviceSettings
+from device_sim.shared_clock import SharedClock
 from emulator.bootstrap import open_dev_ca
 from emulator.commands.options import CommandFailed
 from emulator.commands.remote import open_view
@@ -17,12 +20,22 @@ from emulator.state import StateDirectory
 class Endpoint:
     """How to reach a DPS; a local emulator's also knows the credentials that it trusts.
 
-    `service` is what `hublet info` tells of the local emulator's DPS, None for any other endpoint.
+    `service` is what `hublet info` tells of the local emulator's DPS, None for any other endpoint. `clock_url` is where
+    devices read its clock, None where the machine's counts.
     """
 
     settings: DeviceSettings
     state_dir: Path
     service: Mapping[str, Any] | None = field(default=None, repr=False)
+    clock_url: str | None = None
+
+    def clock(self) -> Callable[[], datetime]:
+        """Give the clock that credentials are made by: the endpoint's as it is now, else the machine's.
+
+        Raises:
+            ClockUnreachable: it cannot be read.
+        """
+        return SharedClock.open(self.clock_url).now if self.clock_url is not None else system_now
 
     def dev_ca(self) -> CertificateAuthority:
         """Open the local emulator's development CA.
@@ -74,4 +87,4 @@ def find_endpoint(
     services = information["provisioningServices"]
     service = next((each for each in services if id_scope in (None, each["idScope"])), services[0])
     settings = DeviceSettings(id_scope or service["idScope"], service["hostNames"][0], number, number, ca_file=anchors)
-    return Endpoint(settings, state_dir, service)
+    return Endpoint(settings, state_dir, service, f"http://127.0.0.1:{information['ports']['control']}/clock")

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def _credentials(scenario: Scenario, endpoint: Endpoint, console: Console) -> Se
             _names(scenario),
             credential.onboarding_key_type,
             timedelta(days=credential.validity_days),
-            datetime.now(UTC),
+            endpoint.clock()(),
             progress=progress,
         )
 
