@@ -13,6 +13,9 @@ from emulator.bootstrap import Resources
 from emulator.events import read_events
 from emulator.hub_rest.api import HubRest
 
+# How long requests under way may take when the process stops: a method call may wait for five minutes.
+STOP_SECONDS = 1.0
+
 
 class ControlFront:
     """The control API's listener.
@@ -38,7 +41,7 @@ class ControlFront:
         self._resources = resources
         self._hub_rest = hub_rest
         self._routes = routes
-        self._runner = web.AppRunner(self._application(), access_log=None)
+        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=STOP_SECONDS)
 
     def _application(self) -> web.Application:
         application = web.Application()

@@ -122,6 +122,7 @@ class Methods:
         if not actions and not call.connect_timeout:
             raise _not_online(call)
         self._pending[request_id] = pending
+        log.info("device %s: method %s %s", client_id, call.method_name, "called" if actions else "waits for it")
         return actions
 
     def deliver(self, session: HubSession) -> list[Action]:

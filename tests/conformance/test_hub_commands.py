@@ -3,6 +3,7 @@
 import json
 import ssl
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from hub.sas import format_sas_token
+from tests.conformance.running_emulator import REPOSITORY
 
 
 def control(emulator: Any, method: str, path: str, document: Any = None) -> Any:
@@ -92,3 +94,17 @@ def test_state_survives_a_kill(start: Any) -> None:
     again = start()
     assert control(again, "GET", "/hubs/hub1/twins/d")["tags"] == {"a": 1}
     assert control(again, "GET", "/hubs/hub1/devices/d")["cloudToDeviceMessageCount"] == 1
+
+
+def test_stop_does_not_wait_for_a_method_call(start: Any) -> None:
+    """A call that waits five minutes for its device ends with the emulator, which ends in order."""
+    emulator = start()
+    control(emulator, "PUT", "/hubs/hub1/devices/d", {})
+    state = str(emulator.state_dir)
+    command = [sys.executable, "-m", "emulator", "method", "invoke", "d", "m", "--state-dir", state]
+    options = ["--timeout", "300", "--connect-timeout", "300"]
+    begin = emulator.log_end()
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, cwd=REPOSITORY) as caller:
+        emulator.wait_for_log("device d", "method m waits", since=begin)
+        assert emulator.stop() == 0
+        assert caller.wait(timeout=20) == 1

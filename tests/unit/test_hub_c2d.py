@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ from hub.c2d_message import (
     TRANSITIONS,
     Ack,
     C2dEvent,
+    C2dMessage,
     C2dState,
     MessageContent,
     format_message_record,
+    format_topic,
     parse_message_record,
 )
 from hub.errors import (
@@ -27,11 +30,21 @@ from hub.errors import (
     MessageTooLarge,
 )
 from hub.feedback import MAX_DELIVERY_COUNT
+from hub.message_document import parse_message_document
 from hub.property_bag import parse_property_bag
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 C2D = "devices/dev1/messages/devicebound/#"
+
+TOPICS = json.loads((Path(__file__).parents[1] / "vectors" / "hub_devicebound_topics.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["id"]) for vector in TOPICS])
+def test_topic_is_what_the_vector_says(vector: dict[str, Any]) -> None:
+    content = parse_message_document(vector["input"]["message"])
+    message = C2dMessage(vector["input"]["deviceId"], "1", 0, NOW, NOW + HOUR, content)
+    assert format_topic(message) == vector["expect"]
 
 
 class Line:
