@@ -30,7 +30,7 @@ MOST_ERRORS: Final = 6
 
 
 class LiveView:
-    """A context, in a running event loop, in which a recorder is shown; its last state stays on the terminal.
+    """A context, in a running event loop, in which a recorder is shown; on a terminal it makes way for the summary.
 
     Args:
         recorder: what is shown.
@@ -60,7 +60,7 @@ class LiveView:
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
+            self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop", transient=True)
             self._live.start()
         self._task = asyncio.create_task(self._run())
         return self
@@ -70,9 +70,10 @@ class LiveView:
     ) -> None:
         assert self._task is not None, "a context is left after it was entered"
         self._task.cancel()
-        self.refresh()
         if self._live is not None:
             self._live.stop()
+        else:
+            self.refresh()
 
     def refresh(self) -> None:
         """Show the present state."""

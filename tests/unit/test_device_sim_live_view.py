@@ -114,9 +114,12 @@ async def test_lines_come_while_it_runs_and_one_at_the_end(fleet):
     assert "\x1b" not in fleet.output.getvalue()
 
 
-async def test_the_terminal_keeps_the_last_state(fleet):
+async def test_the_terminal_is_left_to_the_summary(fleet):
+    """Both have the same tables: the view is erased, line by line (CSI 1 A, CSI 2 K)."""
+    fleet.onboard(1)
     with fleet.view():
         await asyncio.sleep(0)
-        assert "0/10" in fleet.output.getvalue()
-        fleet.onboard(10)
-    assert "10/10" in fleet.output.getvalue()
+        assert "1/10" in fleet.output.getvalue()
+    last_line = fleet.output.getvalue().rpartition("\n")[2]
+    assert last_line.count("\x1b[1A\x1b[2K") > 5
+    assert last_line.endswith("\x1b[2K")
