@@ -8,7 +8,6 @@ from typing import Any
 from aiohttp import web
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from adr.errors import AdrError
 from emulator.bootstrap import Resources
 from emulator.events import read_events
 from emulator.hub_rest.api import HubRest
@@ -49,7 +48,6 @@ class ControlFront:
         application.router.add_get("/info", self._get_information)
         application.router.add_get("/events", self._get_events)
         application.router.add_get("/ca.pem", self._get_server_ca)
-        application.router.add_get("/ca/{namespace}/{policy}.cer", self._get_issuer)
         application.router.add_route("*", "/hubs/{hub}/{path:.*}", self._hub_rest.serve_local)
         application.router.add_routes(self._routes)
         return application
@@ -89,14 +87,6 @@ class ControlFront:
     async def _get_server_ca(self, _request: web.Request) -> web.Response:
         pem = self._resources.server_ca.public_bytes(Encoding.PEM)
         return web.Response(body=pem, content_type="application/x-pem-file")
-
-    async def _get_issuer(self, request: web.Request) -> web.Response:
-        """Serve an issuing CA at the address that its leaves name in their AIA extension (RFC 5280 §4.2.2.1: DER)."""
-        try:
-            issuer = self._resources.adr.issuing_ca(request.match_info["namespace"], request.match_info["policy"])
-        except AdrError as error:
-            raise web.HTTPNotFound(text=f"{error}\n") from error
-        return web.Response(body=issuer.signed.public_bytes(Encoding.DER), content_type="application/pkix-cert")
 
 
 def _parse_positions(text: str) -> dict[str, int]:

@@ -16,6 +16,8 @@ from adr.store import StoreError
 from broker.gateway import AnyGateway
 from broker.router import Router
 from broker.tls import TlsServer, server_context
+from emulator.adr_rest.api import ArmRest
+from emulator.adr_service import AdrService
 from emulator.bootstrap import Resources
 from emulator.clock import Clock
 from emulator.clock_control import ClockControl
@@ -30,6 +32,7 @@ from emulator.listeners import Endpoints, Listeners, PortTaken
 from emulator.meter import Meter, MeteredBroker, MeteredRouter
 from emulator.metrics import Metrics
 from emulator.operator_api import OperatorApi
+from emulator.publication import Publication
 from emulator.store import SqliteStore
 from emulator.upkeep import Upkeep
 from emulator.uploaded_cas import UploadedCas
@@ -69,8 +72,11 @@ class Process:
         self._broker = MeteredBroker(meter, router(resources, meter), store.commit, clock.now, observer=observer)
         context = server_context(resources.server_certificates)
         self._mqtt = TlsServer(context, self._broker.connection)
-        hub_rest = HubRest(resources.hubs, BrokerDelivery(self._broker), clock.now)
-        self._https = HttpsFront(context, self._broker.connection, [hub_rest.serve])
+        delivery = BrokerDelivery(self._broker)
+        hub_rest = HubRest(resources.hubs, delivery, clock.now)
+        adr_rest = ArmRest(AdrService(resources.adr, resources.hubs, resources.dps), store, delivery, clock.now)
+        publication = Publication(resources.adr, clock.now, delivery.committed)
+        self._https = HttpsFront(context, self._broker.connection, [hub_rest.serve, adr_rest.serve])
         self._clock_control = ClockControl(clock, store, audit, follow=self.follow, file=clock_file)
         operator = OperatorApi(
             self._clock_control,
@@ -81,7 +87,7 @@ class Process:
             warnings=upkeep.warnings,
         )
         metrics = Metrics(meter, audit, store.size_bytes, clock.now)
-        routes = [*operator.routes(), *metrics.routes()]
+        routes = [*operator.routes(), *metrics.routes(), *publication.routes(), *adr_rest.routes()]
         self._control = ControlFront(self.health, self.information, resources, hub_rest, routes)
         self._endpoints: Endpoints | None = None
         self._housekeeping: asyncio.Task[None] | None = None

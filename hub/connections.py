@@ -69,12 +69,12 @@ class Connections:
             if session is not None:
                 self._condemned.append((session, reason))
 
-    def condemn_certified(self, device_key: str, device_id: str, reason: str) -> None:
-        """Have those connections of a device and its modules closed that rest on a certificate issued by ADR."""
+    def condemn_certified(self, device_key: str, device_id: str, issuers: Collection[str], reason: str) -> None:
+        """Have those connections of a device and its modules closed that rest on a certificate of these issuers."""
         for key in (device_key, *self._modules.get(device_id, ())):
             for sessions in (self._open, self._admitted):
                 session = sessions.get(key)
-                if session is not None and session.issuer is not None:
+                if session is not None and session.issuer in issuers:
                     self._condemned.append((session, reason))
 
     def condemn_issued_by(self, issuers: Collection[str], reason: str) -> None:
