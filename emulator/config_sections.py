@@ -75,7 +75,7 @@ class HubSection(Section):
     """An IoT Hub. `Config` fills an absent host name: `localhost` for the first hub, `<name>.localhost` for more.
 
     `ca_certificates` are trusted beside the ICAs of the namespace: their devices may use an onboarding certificate as
-    an operational one.
+    an operational one. `disconnect_expired_certificates` ends a connection with the certificate it was made with.
     """
 
     host_name: HostName = LOCALHOST
@@ -83,6 +83,7 @@ class HubSection(Section):
     namespace: NamespaceName | None = None
     partitions: Annotated[int, PlainValidator(values.whole_number(1, 32))] = 2
     ca_certificates: Annotated[tuple[SigningCa, ...], AfterValidator(values.at_most(MAX_CERTIFICATES))] = ()
+    disconnect_expired_certificates: Flag = False
 
 
 class SymmetricKeySection(Section):

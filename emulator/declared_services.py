@@ -45,6 +45,7 @@ def declared_services(config: Config, store: Store) -> Services:
             aliases=hub.aliases,
             namespace=hub.namespace,
             partition_count=hub.partitions,
+            disconnect_expired_certificates=hub.disconnect_expired_certificates,
             bare_certificate_array=config.quirks.bare_certificate_array,
             strict=config.strict,
         )

@@ -1,10 +1,11 @@
 """Who may connect to a hub: the decision on one CONNECT, made before any session is looked at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adr.registry import AdrRegistry
 from broker.gateway import ConnectRequest
+from certs.peer import PeerChain
 from hub.certificate_access import CertificateAccess
 from hub.certificates import HubCertificates
 from hub.grant import Denial, Grant
@@ -81,7 +82,19 @@ class Access:
             return self._sas.check(user, authentication, request.password, now)
         match authentication.type:
             case AuthenticationType.SELF_SIGNED:
-                return self._certificates.check_thumbprint(user, authentication, request.peer_chain, now)
+                grant = self._certificates.check_thumbprint(user, authentication, request.peer_chain, now)
+                return self._limited(grant, request.peer_chain)
             case AuthenticationType.CERTIFICATE_AUTHORITY:
-                return self._certificates.check_authority(user, request.peer_chain, now)
+                grant = self._certificates.check_authority(user, request.peer_chain, now)
+                return self._limited(grant, request.peer_chain)
         return Denial(f"{user.client_id} is registered with {authentication.type}, but presents no SAS token")
+
+    def _limited(self, grant: Grant | Denial, chain: PeerChain) -> Grant | Denial:
+        """End the connection with its certificate, where the hub is set to.
+
+        Source: that a connection outlives its certificate unless the hub is set otherwise is assumed.
+        """
+        if isinstance(grant, Denial) or not self._settings.disconnect_expired_certificates:
+            return grant
+        assert chain.leaf is not None, "granted by its certificate"
+        return replace(grant, expires_at=chain.leaf.not_valid_after_utc)

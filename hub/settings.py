@@ -24,6 +24,7 @@ class HubSettings:
         disable_local_auth: refuse tokens of shared access policies.
         disable_device_sas: refuse tokens of device keys.
         disable_module_sas: refuse tokens of module keys.
+        disconnect_expired_certificates: end a connection when the certificate it was made with expires.
         bare_certificate_array: answer a renewal with a JSON array alone, as a preview of the embedded C SDK expects.
         strict: what Azure documents instead of what its samples do (RSA keys, old api-versions).
     """
@@ -43,5 +44,6 @@ class HubSettings:
     disable_local_auth: bool = False
     disable_device_sas: bool = False
     disable_module_sas: bool = False
+    disconnect_expired_certificates: bool = False
     bare_certificate_array: bool = False
     strict: bool = False

@@ -176,7 +176,7 @@ BROKEN = {
     "unknown: 1": "unknown: unknown key (known: namespaces, hubs, dps, ports, bind_addresses, host_names, strict, "
     "allow_short_validity, quirks)",
     "hubs: {hub1: {host_nam: x}}": "hubs.hub1.host_nam: unknown key, did you mean 'host_name'? "
-    "(known: host_name, aliases, namespace, partitions, ca_certificates)",
+    "(known: host_name, aliases, namespace, partitions, ca_certificates, disconnect_expired_certificates)",
     f"hubs: {{hub1: {{ca_certificates: {['dev-ca'] * 26}}}}}": "hubs.hub1.ca_certificates: must have at most 25 "
     "elements, not 26",
     "dps: {dps1: {enrollment_groups: {g: {symmetric_key: {primry: x}}}}}": "dps.dps1.enrollment_groups.g"

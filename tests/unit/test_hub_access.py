@@ -29,6 +29,16 @@ def test_certificate_device_has_no_expiry(house: Any) -> None:
     assert house.connect("dev1", peer_chain=house.onboard("dev1")).session.expires_at is None
 
 
+def test_connection_ends_with_its_certificate_where_the_hub_is_set_to(make_house: Any) -> None:
+    house = make_house(disconnect_expired_certificates=True)
+    chain = house.onboard("dev1")
+    assert house.connect("dev1", peer_chain=chain).session.expires_at == chain.leaf.not_valid_after_utc
+    by_thumbprint = Authentication(AuthenticationType.SELF_SIGNED, primary_thumbprint=chain.sha256_thumbprint)
+    house.hub.registry.provision("dev1", by_thumbprint, NOW)
+    assert house.connect("dev1", peer_chain=chain).session.expires_at == chain.leaf.not_valid_after_utc
+    assert "no certificate" in house.refusal("dev1")
+
+
 def test_module_is_a_client_of_its_own(house: Any) -> None:
     house.register("dev1")
     house.hub.registry.create_module("dev1", "mod1", None, NOW)
