@@ -33,11 +33,22 @@ class Axis:
         ends = (min(each.start + self.moment_seconds, self.elapsed_seconds) for each in self.moments)
         return [round(end / self.unit_seconds, 4) for end in ends]
 
-    @property
-    def whole(self) -> int:
-        """How many moments are as long as the others: a rate over the rest of one would be chance."""
-        last_start = self.moments[-1].start if self.moments else 0.0
-        return len(self.moments) - (self.elapsed_seconds - last_start < self.moment_seconds)
+    def per_second(self, counts: Sequence[int]) -> tuple[list[float], list[float]]:
+        """Give times and rates of what was counted in each moment.
+
+        A rest of less than half a moment counts with the moment before it: a rate over so little would be chance.
+        """
+        width = self.moment_seconds
+        spans = [(each.start, width, count) for each, count in zip(self.moments, counts, strict=True)]
+        if spans:
+            start, _, count = spans.pop()
+            rest = self.elapsed_seconds - start
+            if spans and rest < width / 2:
+                start, _, before = spans.pop()
+                rest, count = rest + width, count + before
+            spans.append((start, rest, count))
+        times = [round((start + seconds / 2) / self.unit_seconds, 4) for start, seconds, _ in spans]
+        return times, [count / seconds if seconds > 0 else 0.0 for _, seconds, count in spans]
 
     @property
     def end(self) -> float:

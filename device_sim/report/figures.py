@@ -82,7 +82,7 @@ def state_figure(summary: Summary, axis: Axis) -> Figure:
             "x": start + axis.ends,
             "y": [states[0].get(state, 0) if states else 0, *(each.get(state, 0) for each in states)],
             "stackgroup": "devices",
-            "line": {"width": 0.5, "color": f"@{state}", "shape": "hv"},
+            "line": {"width": 0.5, "color": f"@{state}"},
             "fillcolor": f"@{state}",
             "hovertemplate": f"%{{y}} {state}<extra></extra>",
         }
@@ -157,8 +157,8 @@ def _line(x: Sequence[float], y: Sequence[float], name: str, color: str, *, seco
 
 
 def _rate(counts: Sequence[int], name: str, color: str, axis: Axis) -> Trace:
-    per_second = [count / axis.moment_seconds for count in counts[: axis.whole]]
-    return _line(axis.middles[: axis.whole], per_second, name, color)
+    times, rates = axis.per_second(counts)
+    return _line(times, rates, name, color)
 
 
 def _bars(axis: Axis, name: str, reasons: Iterable[str], color: str) -> Trace:

@@ -8,12 +8,13 @@ import pytest
 
 from device_sim.phases import Phase
 from device_sim.recorder import DeviceState, Recorder
-from device_sim.report.axis import axis_of
+from device_sim.report.axis import Axis, axis_of
 from device_sim.report.figures import curve_figure, error_figure, latency_figures, rate_figures, state_figure
 from device_sim.report.page import format_page
 from device_sim.report.writer import ReportUnavailable, require_report, write_report
 from device_sim.summary import Summary, Verdict
 from device_sim.summary_json import parse_summary
+from device_sim.timeline import Moment
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -165,11 +166,18 @@ def test_rates_are_per_second_whatever_the_width_of_a_moment():
     assert trace["y"][5:25] == [2.0] * 20
 
 
-def test_a_moment_that_was_cut_short_has_no_rate():
-    summary = run(3.1)
-    axis = axis_of(summary)
-    onboarded, _ = rate_figures(summary, axis)
-    assert len(onboarded.traces[0]["x"]) == len(axis.moments) - 1
+@pytest.mark.parametrize(("elapsed", "rates"), [(3.0, [8, 0, 8]), (2.75, [8, 0, 32 / 3]), (2.25, [8, 8 / 1.25])])
+def test_a_moment_that_was_cut_short_has_its_own_rate_or_counts_with_the_one_before(elapsed, rates):
+    axis = Axis((Moment(0.0), Moment(1.0), Moment(2.0)), 1.0, elapsed, "s", 1)
+    times, per_second = axis.per_second([8, 0, 8])
+    assert per_second == pytest.approx(rates)
+    assert times[:1] == [0.5]
+    assert times[-1] < elapsed
+
+
+def test_a_run_of_no_time_has_no_rate():
+    assert Axis((Moment(0.0),), 1.0, 0.0, "s", 1).per_second([1]) == ([0.0], [0.0])
+    assert Axis((), 1.0, 0.0, "s", 1).per_second([]) == ([], [])
 
 
 def test_states_are_drawn_from_the_start_to_the_end():
@@ -212,3 +220,13 @@ def test_curve_ends_at_the_longest_of_all():
 def test_a_single_measurement_is_a_point_of_the_curve():
     (trace, *_) = curve_figure(run()).traces
     assert trace["mode"] == "markers"
+
+
+def test_page_of_a_scenario_without_a_name_tells_of_reconnects():
+    clock = [0.0]
+    recorder = Recorder(lambda: clock[0], now=lambda: NOW)
+    recorder.moved(None, DeviceState.CONNECTED)
+    recorder.moved(DeviceState.CONNECTED, DeviceState.RECONNECTING)
+    page = Page(format_page(recorder.summary("devices: 1\n")))
+    assert "fleet" in page.texts
+    assert "reconnects" in page.texts
