@@ -35,7 +35,7 @@ def parse_summary(text: str | bytes) -> Summary:
         raise ValueError(f"not a summary of a fleet: its schema is not {SCHEMA}")
     try:
         return _summary(members)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not a summary of a fleet: {error!r}") from error
 
 
