@@ -37,6 +37,18 @@ dps:
       by-key: {symmetric_key: generate, credential_policy: default}
 """
 
+TWO_HUBS = """
+namespaces: {factory: {policies: {default: {}}}}
+hubs:
+  hub-europe: {host_name: hub-europe.localhost, namespace: factory}
+  hub-us: {host_name: hub-us.localhost, namespace: factory}
+dps:
+  dps-main:
+    namespace: factory
+    retry_after_seconds: 0
+    enrollment_groups: {all: {ca: dev-ca, credential_policy: default}}
+"""
+
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Any:
@@ -218,6 +230,19 @@ def test_every_kind_of_credential_onboards(kind: str, quick: RunningEmulator, tm
     assert {each["deviceId"] for each in quick.events() if name in each["deviceId"]} == {f"{name}-1", f"{name}-2"}
 
 
+def test_fleet_goes_to_any_endpoint_that_is_named(quick: RunningEmulator, tmp_path: Path) -> None:
+    """Host, ports, ID scope, trust anchors and a key are all that is needed; no state directory is."""
+    (tmp_path / "group.key").write_text(quick.group_key())
+    scenario = tmp_path / "elsewhere.yaml"
+    scenario.write_text("credential: {kind: group-key, key_file: group.key}\nid_template: elsewhere-{number}\n")
+    answer = run_cli(
+        "fleet", "run", str(scenario), "--devices", "2", "--host", "127.0.0.1", "--id-scope", quick.id_scope(),
+        "--port", str(quick.mqtt_port), "--ca-file", str(quick.ca_file), "--state-dir", str(tmp_path / "none"),
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "2 onboarded" in answer.stdout
+
+
 def test_fleet_without_csr_works_with_its_onboarding_credential(quick: RunningEmulator) -> None:
     """A symmetric key is good for the hub, too."""
     answer = fleet(
@@ -258,6 +283,68 @@ def test_results_that_could_not_be_written_stop_the_run_before_it_begins(
     answer = fleet(quick, "--devices", "1", "--json", str(tmp_path / "none" / "numbers.json"))
     assert answer.returncode == 1
     assert "there is no directory" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("preset", "arguments"),
+    [
+        ("onboard-1000", ["--threshold", "onboarded == 4", "--threshold", "telemetry == 4"]),
+        (
+            "reconnect-storm",
+            ["--set", "behaviour.reconnect.after_seconds=0.5", "--set", "behaviour.reconnect.every_seconds=1.5",
+             "--threshold", "reconnects == 12"],
+        ),
+        ("renewal-herd", ["--set", "behaviour.renewal.after_seconds=0.5", "--threshold", "renewed == 4"]),
+        ("steady-telemetry", ["--duration", "3", "--threshold", "telemetry >= 4"]),
+        ("soak", ["--rate", "10", "--set", "behaviour.telemetry.messages=2", "--threshold", "telemetry == 8"]),
+    ],
+)  # fmt: skip
+def test_preset_does_in_small_what_it_says(preset: str, arguments: list[str], quick: RunningEmulator) -> None:
+    """Four devices each, with the waits shortened; every preset ends by itself."""
+    answer = fleet(
+        quick, preset, "--devices", "4", *arguments, "--threshold", "errors == 0",
+        "--set", f"id_template={preset}-{{number}}",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_devices_go_back_to_dps_and_to_the_hub_it_then_assigns(start: Any) -> None:
+    """The preset for two hubs: devices are spread, and register again."""
+    emulator = start(config=TWO_HUBS)
+    answer = fleet(
+        emulator, "reprovision-two-hubs", "--devices", "8", "--duration", "6", "--message-rate", "2",
+        "--set", "behaviour.reconnect.after_seconds=1", "--set", "behaviour.reconnect.every_seconds=1",
+        "--threshold", "reconnects == 16", "--threshold", "errors == 0", "--threshold", "registered == 24",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    hubs = {each["hub"] for each in emulator.events()}
+    assert hubs == {"hub-europe", "hub-us"}
+
+
+def test_condition_to_stop_ends_a_run_early(quick: RunningEmulator) -> None:
+    """It is looked at twice a second; what is reached is reported."""
+    answer = fleet(
+        quick, "--devices", "4", "--message-rate", "10", "--set", "id_template=stop-{number}",
+        "--set", "stop_when=[telemetry >= 20]", "--duration", "30", "--threshold", "telemetry < 200",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_faults_of_devices_are_counted_and_overcome(quick: RunningEmulator) -> None:
+    """Power lost before the certificate was stored costs a registration; a clock far ahead trusts no server."""
+    answer = fleet(
+        quick, "--devices", "4", "--messages", "1", "--set", "id_template=faulty-{number}",
+        "--set", "device_faults={power_loss: 1, key_reuse: 1, slow_network: {share: 1, delay_seconds: 0.02}}",
+        "--set", "retry.initial_seconds=0.1", "--threshold", "onboarded == 4", "--threshold", "errors == 4",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "PowerLost" in answer.stdout
+    answer = fleet(
+        quick, "--devices", "2", "--set", "id_template=clock-{number}", "--set", "retry.attempts=1",
+        "--set", "device_faults.wrong_clock={share: 1, offset_seconds: 999999999}",
+    )  # fmt: skip
+    assert answer.returncode == 1
+    assert "ServerNotTrusted" in answer.stdout
 
 
 def test_metrics_are_served_while_it_runs(quick: RunningEmulator) -> None:
