@@ -154,6 +154,7 @@ class QuirksSection(Section):
     """Departures from the service that some client needs."""
 
     bare_certificate_array: Flag = False
+    deliver_earlier_messages: Flag = False
 
 
 def _default_namespaces() -> dict[str, NamespaceSection]:

@@ -47,6 +47,7 @@ def declared_services(config: Config, store: Store) -> Services:
             partition_count=hub.partitions,
             disconnect_expired_certificates=hub.disconnect_expired_certificates,
             bare_certificate_array=config.quirks.bare_certificate_array,
+            deliver_earlier_messages=config.quirks.deliver_earlier_messages,
             strict=config.strict,
         )
         for name, hub in config.hubs.items()

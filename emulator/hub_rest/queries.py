@@ -12,7 +12,7 @@ from hub.query import Query, parse_query
 
 DEFAULT_PAGE, MAX_PAGE = 100, 1000
 # So many twins are looked at before others get their turn.
-CHUNK = 200
+CHUNK = 50
 
 
 async def query(request: HubRequest) -> Reply:

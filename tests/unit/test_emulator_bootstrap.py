@@ -161,12 +161,13 @@ class TestServices:
               hub2: {}
             dps: {dps1: {host_names: [dps], retry_after_seconds: 1, assigning_delay_seconds: 0.5, linked_hubs: [hub2]}}
             strict: true
-            quirks: {bare_certificate_array: true}
+            quirks: {bare_certificate_array: true, deliver_earlier_messages: true}
             """
         )
         hub = resources.hubs[0].settings
         assert (hub.name, hub.host_name, hub.aliases, hub.namespace) == ("hub1", "localhost", ("other",), "factory")
-        assert (hub.partition_count, hub.strict, hub.bare_certificate_array) == (4, True, True)
+        assert (hub.partition_count, hub.strict) == (4, True)
+        assert (hub.bare_certificate_array, hub.deliver_earlier_messages) == (True, True)
         assert resources.hubs[1].settings.host_name == "hub2.localhost"
         dps = resources.dps[0].settings
         assert (dps.name, dps.host_names, dps.namespace, dps.strict) == ("dps1", ("dps",), None, True)
