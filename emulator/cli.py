@@ -2,6 +2,7 @@
 
 import typer
 
+from emulator.commands.adr import adr
 from emulator.commands.audit import audit
 from emulator.commands.c2d import c2d
 from emulator.commands.ca import ca
@@ -33,6 +34,7 @@ app.command()(audit)
 app.command()(demo)
 app.command()(reset)
 app.add_typer(clock, name="clock")
+app.add_typer(adr, name="adr")
 app.add_typer(ca, name="ca")
 app.add_typer(dev_ca, name="dev-ca")
 app.add_typer(device, name="device")

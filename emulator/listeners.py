@@ -2,6 +2,7 @@
 
 import errno
 import json
+import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,6 +55,16 @@ class PortTaken(Exception):
             reason = f"cannot be bound ({error.strerror})"
         self.why = f"{what} port {port} on {address} {reason}"
         super().__init__(f"{self.why}: stop that program or choose another port with {option}")
+
+
+def free_port() -> int:
+    """Ask the system for a loopback port that nobody has.
+
+    For the control port: certificates name it before anybody listens there.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
 
 
 def write_endpoints(path: Path, endpoints: Endpoints) -> None:

@@ -18,7 +18,7 @@ from emulator.clock_control import read_clock
 from emulator.commands.options import CONFIG, STATE_DIRECTORY, CommandFailed, complain
 from emulator.commands.welcome import show_welcome
 from emulator.config import Config, default_config, load_config
-from emulator.listeners import Endpoints, Listeners, write_endpoints
+from emulator.listeners import Endpoints, Listeners, free_port, write_endpoints
 from emulator.logs import configure_logging
 from emulator.process import Process
 from emulator.state import StateDirectory
@@ -118,11 +118,16 @@ def _announce(process: Process, state: StateDirectory | None, wait_file: Path | 
 
 
 def _with_ports(config: Config, *, mqtt: int | None, https: int | None, control: int | None) -> Config:
-    """Let the command line's ports take the place of the declared ones; an HTTPS port that is named has no fallback."""
+    """Let the command line's ports take the place of the declared ones; an HTTPS port that is named has no fallback.
+
+    A control port of 0 becomes a free one here: the certificates made before anybody listens say where it is.
+    """
     named = {"mqtt": mqtt, "https": https, "control": control}
     update: dict[str, int | None] = {name: port for name, port in named.items() if port is not None}
     if https is not None:
         update["https_fallback"] = None
+    if update.get("control", config.ports.control) == 0:
+        update["control"] = free_port()
     return config.model_copy(update={"ports": config.ports.model_copy(update=update)})
 
 
