@@ -102,7 +102,7 @@ class CloudToDevice:
 
         Only messages that came after the subscription was made are delivered over MQTT.
 
-        Source: iot-mqtt-connect-to-iot-hub.md (documented).
+        Source: iot-mqtt-connect-to-iot-hub.md (documented); that earlier ones stay queued until they expire is assumed.
         """
         subscription = self._sessions.subscriptions(session.key).get(devicebound_filter(session.device_id))
         if subscription is None:
