@@ -61,8 +61,11 @@ class PowerLossStore:
 class FaultyDevices:
     """Which device of a fleet has which faults, always the same for one seed; devices are counted from 0."""
 
-    def __init__(self, faults: DeviceFaults, seed: int, dialer: Dialer) -> None:
+    def __init__(
+        self, faults: DeviceFaults, seed: int, dialer: Dialer, now: Callable[[], datetime] = system_now
+    ) -> None:
         self._faults = faults
+        self._now = now
         self._seed = seed
         self._dialer = dialer
         self._dialers: dict[tuple[bool, bool], Dialer] = {(False, False): dialer}
@@ -77,7 +80,7 @@ class FaultyDevices:
 
     def clock(self, device: int) -> Callable[[], datetime]:
         """Give the device's clock."""
-        return self._wrong_now if self._has_wrong_clock(device) else system_now
+        return self._wrong_now if self._has_wrong_clock(device) else self._now
 
     def dialer(self, device: int) -> Dialer:
         """Give what the device connects through."""
@@ -101,7 +104,7 @@ class FaultyDevices:
 
     def _wrong_now(self) -> datetime:
         assert self._faults.wrong_clock is not None, "only devices with a wrong clock ask"
-        return system_now() + timedelta(seconds=self._faults.wrong_clock.offset_seconds)
+        return self._now() + timedelta(seconds=self._faults.wrong_clock.offset_seconds)
 
     def _slow(self, above: asyncio.BufferedProtocol) -> SlowLink:
         network = self._faults.slow_network

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from certs.keys import PrivateKey
@@ -15,7 +16,7 @@ from device_sim.credential import OnboardingCredential
 from device_sim.device_faults import FaultyDevices
 from device_sim.dialer import Dialer, read_trust_anchors, system_now
 from device_sim.file_limit import raise_file_limit
-from device_sim.fleet_device import FleetDevice, Surroundings
+from device_sim.fleet_device import FleetDevice
 from device_sim.hub_session import JSON_UTF8, HubSession
 from device_sim.key_pool import FleetKeys, KeyPool
 from device_sim.payload import Payloads
@@ -23,6 +24,7 @@ from device_sim.recorder import DeviceState, Recorder
 from device_sim.scenario import Scenario
 from device_sim.scenario_behaviour import Reconnect, Renewal, Timing
 from device_sim.settings import DeviceSettings
+from device_sim.surroundings import Surroundings
 from device_sim.telemetry import TelemetryPlan
 
 logger = logging.getLogger("device_sim")
@@ -44,6 +46,7 @@ class Engine:
         recorder: is told all that happens.
         keys: gives the key of a device's so-manieth certificate, such as `FleetKeys.key`; None makes them on the spot.
         first_device: the number of this part's first device, counted from 0.
+        now: the devices' clock, but for those whose clock is wrong.
 
     Raises:
         OSError: the file of trust anchors cannot be read.
@@ -59,6 +62,7 @@ class Engine:
         *,
         keys: Callable[[int, int], PrivateKey] | None = None,
         first_device: int = 0,
+        now: Callable[[], datetime] = system_now,
     ) -> None:
         self._scenario = scenario
         self._recorder = recorder
@@ -66,7 +70,7 @@ class Engine:
         self._timers = self._dialer.timers
         self._first_device = first_device
         self._decisions = Decisions.of(scenario)
-        faults = FaultyDevices(scenario.device_faults, scenario.seed, self._dialer)
+        faults = FaultyDevices(scenario.device_faults, scenario.seed, self._dialer, now)
         self._surroundings = Surroundings(
             settings_of(scenario, target),
             self._decisions,
@@ -75,7 +79,7 @@ class Engine:
             keys or _reused_keys(scenario, faults),
             recorder,
             self._timers,
-            self._telemetry_plan(),
+            self._telemetry_plan(now),
             self._start_task,
         )
         self._devices: list[FleetDevice] = []
@@ -238,13 +242,11 @@ class Engine:
             self._defect = self._defect or task.exception()
             self.stop()
 
-    def _telemetry_plan(self) -> TelemetryPlan | None:
+    def _telemetry_plan(self, now: Callable[[], datetime]) -> TelemetryPlan | None:
         telemetry = self._decisions.behaviour.telemetry
         if telemetry is None:
             return None
-        payloads = Payloads(
-            telemetry, system_now, lambda device, number: self._decisions.chance("random", device, number)
-        )
+        payloads = Payloads(telemetry, now, lambda device, number: self._decisions.chance("random", device, number))
         return TelemetryPlan.of(telemetry, payloads, self._timers, JSON_UTF8)
 
 

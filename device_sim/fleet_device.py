@@ -1,45 +1,26 @@
 """One device of a fleet: a task while it is on its way to the hub, and nothing but timers once it is there."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from certs.keys import PrivateKey
-from device_sim.behaviour import Decisions
 from device_sim.certificate_store import CertificateStore
 from device_sim.compact_store import CompactStore
-from device_sim.credential import OnboardingCredential
 from device_sim.device import Device
-from device_sim.device_faults import FaultyDevices, PowerLost
+from device_sim.device_faults import PowerLost
+from device_sim.duties import Duties
 from device_sim.errors import ConnectionRefused, DeviceError, ProvisioningError
-from device_sim.hub_services import MethodResponder, TwinReporter, receive_c2d
 from device_sim.hub_session import HubSession
 from device_sim.phases import Phase, Phases
-from device_sim.recorder import DeviceState, Recorder
+from device_sim.recorder import DeviceState
 from device_sim.registration import Assignment
 from device_sim.scenario_behaviour import Timing
-from device_sim.settings import DeviceSettings
-from device_sim.telemetry import TelemetryPlan, TelemetryStream
-from device_sim.timer_wheel import Timer, TimerWheel
+from device_sim.surroundings import Surroundings
+from device_sim.timer_wheel import Timer
 
 # When a device that should act is on its way to the hub.
 LOOK_AGAIN_SECONDS = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the devices of a fleet share; devices are counted from 0."""
-
-    settings: DeviceSettings
-    decisions: Decisions
-    faults: FaultyDevices
-    credentials: Callable[[int], OnboardingCredential]
-    keys: Callable[[int, int], PrivateKey] | None
-    recorder: Recorder
-    timers: TimerWheel
-    telemetry: TelemetryPlan | None
-    start_task: Callable[[Coroutine[Any, Any, None]], None]
 
 
 class Owner(Protocol):
@@ -60,9 +41,9 @@ class FleetDevice:
     __slots__ = (
         "_attempt",
         "_connections",
+        "_duties",
         "_failures",
         "_generation",
-        "_has_first_puback",
         "_intended",
         "_is_done",
         "_is_renewing",
@@ -70,11 +51,9 @@ class FleetDevice:
         "_owner",
         "_reconnects",
         "_renewals",
-        "_reporter",
         "_retry",
         "_session",
         "_store",
-        "_stream",
         "_surroundings",
         "_timers",
         "number",
@@ -88,14 +67,13 @@ class FleetDevice:
         self._owner = owner
         self._store: CertificateStore = surroundings.faults.store(number, CompactStore())
         self._session: HubSession | None = None
-        self._stream: TelemetryStream | None = None
-        self._reporter: TwinReporter | None = None
+        self._duties = Duties(number, surroundings, self._look_whether_done)
         self._retry: Timer | None = None
         self._timers: dict[str, Timer] | None = None
         self._intended = 0.0
         self._attempt = self._failures = self._generation = 0
         self._connections = self._reconnects = self._renewals = 0
-        self._is_settled = self._is_done = self._is_renewing = self._has_first_puback = False
+        self._is_settled = self._is_done = self._is_renewing = False
         surroundings.recorder.moved(None, self.state)
 
     # --- from outside ---
@@ -176,19 +154,8 @@ class FleetDevice:
 
     async def _open(self, device: Device, assignment: Assignment) -> HubSession:
         session = await device.open(assignment)
-        behaviour = self._surroundings.decisions.behaviour
-        recorder = self._surroundings.recorder
-        filters = []
-        if behaviour.answer_methods:
-            filters.append(MethodResponder(session, lambda: recorder.message("method")).topic_filter)
-        if behaviour.receive_c2d:
-            filters.append(receive_c2d(session, lambda: recorder.message("c2d")))
-        if behaviour.twin_reports_per_minute:
-            self._reporter = self._make_reporter(session)
-            filters.append(self._reporter.topic_filter)
         try:
-            if filters:
-                await session.mqtt.subscribe(filters)
+            await self._duties.prepare(session)
         except BaseException:
             session.mqtt.abort()
             raise
@@ -206,7 +173,7 @@ class FleetDevice:
         self._move(DeviceState.CONNECTED)
         if not self._is_settled:
             recorder.total("onboarding", now - self._intended)
-        self._serve(session)
+        self._duties.start(session)
         if not self._is_settled:
             self._is_settled = True
             self._schedule_renewal(device)
@@ -259,31 +226,15 @@ class FleetDevice:
 
     def _lost(self) -> None:
         """Hear that the connection has ended, though the device did not end it."""
-        self._stop_serving()
+        self._duties.stop()
         self._session = None
         self._intended = self._surroundings.timers.now()
         self._failed("ConnectionLost", None, 0)
 
-    # --- at the hub ---
-
-    def _serve(self, session: HubSession) -> None:
-        around = self._surroundings
-        if around.telemetry is not None:
-            if self._stream is None:
-                self._stream = TelemetryStream(around.telemetry, self.number, self._acknowledged)
-            self._stream.start(session, around.decisions.pause_before_telemetry(self.number, self._connections - 1))
-        if self._reporter is not None:
-            self._reporter.start(around.decisions.pause_before_report(self.number, self._connections - 1))
-
-    def _stop_serving(self) -> None:
-        if self._stream is not None:
-            self._stream.stop()
-        reporter, self._reporter = self._reporter, None
-        if reporter is not None:
-            reporter.stop()
+    # --- coming back, renewing ---
 
     def _disconnect(self, *, abrupt: bool) -> None:
-        self._stop_serving()
+        self._duties.stop()
         session, self._session = self._session, None
         if session is None:
             return
@@ -292,28 +243,6 @@ class FleetDevice:
             session.mqtt.abort("left without a word")
         else:
             session.mqtt.leave()
-
-    def _acknowledged(self, since_due: float, since_sent: float) -> None:
-        recorder = self._surroundings.recorder
-        if not self._has_first_puback:
-            self._has_first_puback = True
-            recorder.phase(Phase.FIRST_PUBACK, since_sent)
-        recorder.message("telemetry", since_due)
-        if self._stream is not None and self._stream.is_done:
-            self._look_whether_done()
-
-    def _make_reporter(self, session: HubSession) -> TwinReporter:
-        around = self._surroundings
-        interval = 60 / around.decisions.behaviour.twin_reports_per_minute
-        return TwinReporter(session, around.timers, interval, around.settings.timeout_seconds, self._reported)
-
-    def _reported(self, status: int, since_due: float) -> None:
-        if 200 <= status < 300:
-            self._surroundings.recorder.message("twin", since_due)
-        else:
-            self._surroundings.recorder.failed(f"twin report {status}" if status else "twin report unanswered")
-
-    # --- coming back, renewing ---
 
     def _schedule(self, what: str, delay: float, action: Callable[[], None]) -> None:
         if self._timers is None:
@@ -397,7 +326,7 @@ class FleetDevice:
         around = self._surroundings
         if self._is_done or around.decisions.is_open_ended or self._session is None:
             return
-        if self._stream is not None and not self._stream.is_done:
+        if not self._duties.are_done:
             return
         if self._renewals == 0 and around.decisions.behaviour.renewal is not None:
             return

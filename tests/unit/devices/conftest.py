@@ -157,6 +157,9 @@ class Cloud:
         self.registrations = 0
         self.timers = TimerWheel()
 
+    def variant(self, **_: Any) -> "Cloud":
+        return self
+
     async def open(
         self, host: str, port: int, protocol: asyncio.Protocol, certificate: ClientCertificate | None, seconds: float
     ) -> Wire:
@@ -203,6 +206,8 @@ class Cloud:
             return [self._assigning(request_id) if wire.polls_left else self._assigned(wire, request_id)]
         if packet.topic.startswith("$iothub/credentials/POST/"):
             return self._renew(request_id, json.loads(packet.payload))
+        if packet.topic.startswith("$iothub/twin/PATCH/properties/reported/"):
+            return [Publish(f"$iothub/twin/res/204/?$rid={request_id}&$version=2")]
         return []
 
     def _wants(self, packet: Publish) -> bool:
@@ -230,6 +235,10 @@ class Cloud:
             message(topic.format(202), {"correlationId": "c", "operationExpires": "2026-11-24T00:00:00Z"}),
             message(topic.format(200), {"correlationId": "c", "certificates": self.issue(body, "id")}),
         ]
+
+    def hub_wires(self) -> list[Wire]:
+        """The connections to the hub, in the order in which they were made."""
+        return [wire for wire in self.wires if wire.connect and (wire.connect.user_name or "").startswith(HUB_HOST)]
 
     def sent(self, kind: type[Value]) -> list[Value]:
         """What all clients together sent of one kind of packet."""

@@ -1,6 +1,7 @@
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -9,6 +10,7 @@ from certs import keyfile
 from certs.authority import CertificateAuthority
 from certs.keys import KeyType, PrivateKey, generate_key
 from device_sim.certificate_store import CertificateStore, DirectoryStore, MemoryStore, StoredDevice
+from device_sim.compact_store import CompactStore
 from device_sim.credential import ClientCertificate
 from device_sim.errors import CertificateMismatch
 from device_sim.registration import Assignment
@@ -31,9 +33,11 @@ class PowerLoss(BaseException):
     """The machine stops here."""
 
 
-@pytest.fixture(params=[MemoryStore, DirectoryStore], ids=["memory", "directory"])
+@pytest.fixture(params=[MemoryStore, CompactStore, DirectoryStore], ids=["memory", "compact", "directory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> CertificateStore:
-    return MemoryStore() if request.param is MemoryStore else DirectoryStore(tmp_path / "device")
+    kind: Any = request.param
+    made: CertificateStore = kind(tmp_path / "device") if kind is DirectoryStore else kind()
+    return made
 
 
 def obtain(store: CertificateStore, key: PrivateKey, chain: tuple[x509.Certificate, ...]) -> ClientCertificate:

@@ -1,0 +1,213 @@
+"""What `TcpLink` relies on of the loop and of sockets, and what the protocols above rely on of it."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from device_sim.tcp_link import HIGH_WATER_BYTES, LOW_WATER_BYTES, TcpLink, begin_connecting, connect, open_socket
+
+
+class Above(asyncio.BufferedProtocol):
+    """Keeps what it hears and what happens to it."""
+
+    def __init__(self) -> None:
+        self.link: Any = None
+        self.heard = b""
+        self.events: list[str] = []
+        self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        self._buffer = bytearray(100)
+
+    def connection_made(self, transport: Any) -> None:
+        self.link = transport
+        self.events.append("made")
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return memoryview(self._buffer)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.heard += self._buffer[:nbytes]
+
+    def pause_writing(self) -> None:
+        self.events.append("pause")
+
+    def resume_writing(self) -> None:
+        self.events.append("resume")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set_result(exc)
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    mine, peer = socket.socketpair()
+    mine.setblocking(False)
+    peer.settimeout(5)
+    yield mine, peer
+    mine.close()
+    peer.close()
+
+
+def started(sock: socket.socket) -> tuple[TcpLink, Above]:
+    above = Above()
+    link = TcpLink(sock, above)
+    link.start()
+    assert above.link is link
+    return link, above
+
+
+async def soon(condition: Any) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is awaited belongs to the operating system
+            await asyncio.sleep(0.001)
+
+
+async def test_bytes_pass_both_ways(ends: Any) -> None:
+    mine, peer = ends
+    link, above = started(mine)
+    link.write(b"request")
+    assert peer.recv(100) == b"request"
+    peer.send(b"x" * 250)
+    await soon(lambda: len(above.heard) == 250)
+    link.close()
+    assert await above.lost is None
+    assert peer.recv(100) == b""
+    assert mine.fileno() == -1
+
+
+async def test_what_cannot_be_sent_yet_follows_and_the_protocol_is_paused_meanwhile(ends: Any) -> None:
+    mine, peer = ends
+    link, above = started(mine)
+    sent = b"".join(bytes([number % 251]) * 1000 for number in range(3000))
+    for start in range(0, len(sent), 100_000):
+        link.write(sent[start : start + 100_000])
+    assert link.get_write_buffer_size() > HIGH_WATER_BYTES
+    link.close()
+    link.write(b"too late")
+    assert link.is_closing()
+    heard = b""
+    while len(heard) < len(sent):
+        await asyncio.sleep(0)
+        heard += peer.recv(200_000)
+        assert "resume" not in above.events or link.get_write_buffer_size() < LOW_WATER_BYTES
+    assert heard == sent
+    assert await above.lost is None
+    assert above.events == ["made", "pause", "resume"]
+    assert peer.recv(10) == b""
+
+
+async def test_peer_that_closes_ends_the_link_once(ends: Any) -> None:
+    mine, peer = ends
+    link, above = started(mine)
+    peer.close()
+    assert await above.lost is None
+    link.close()
+    link.abort()
+    link.write(b"x")
+    await asyncio.sleep(0.01)
+
+
+async def test_abort_drops_what_is_unsent(ends: Any) -> None:
+    mine, _peer = ends
+    link, above = started(mine)
+    link.write(b"x" * 5_000_000)
+    link.abort()
+    assert link.get_write_buffer_size() == 0
+    assert await above.lost is None
+
+
+async def test_write_to_a_peer_that_is_gone_ends_the_link_with_the_error(ends: Any) -> None:
+    mine, peer = ends
+    above = Above()
+    link = TcpLink(mine, above)
+    peer.close()
+    link.write(b"x")
+    link.write(b"x")
+    assert isinstance(await above.lost, BrokenPipeError)
+
+
+async def test_protocol_may_close_while_it_is_handed_the_link(ends: Any) -> None:
+    class Hasty(Above):
+        def connection_made(self, transport: Any) -> None:
+            transport.abort()
+
+    above = Hasty()
+    TcpLink(ends[0], above).start()
+    assert await above.lost is None
+
+
+# --- connecting ---
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+async def test_write_before_the_connection_is_there_is_not_lost(listener: socket.socket) -> None:
+    above = Above()
+    link = TcpLink(begin_connecting("127.0.0.1", listener.getsockname()[1]), above)
+    link.start()
+    link.write(b"at once")
+    peer, _ = await asyncio.to_thread(listener.accept)
+    with peer:
+        assert await asyncio.to_thread(peer.recv, 100) == b"at once"
+        assert link.get_extra_info("peername") == listener.getsockname()
+        assert link.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert link.get_extra_info("compression", "none") == "none"
+        link.close()
+    assert await above.lost is None
+    assert link.get_extra_info("peername", "gone") == "gone"
+
+
+async def test_refused_connection_ends_the_link_with_the_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    above = Above()
+    TcpLink(begin_connecting("127.0.0.1", port), above).start()
+    assert isinstance(await above.lost, ConnectionRefusedError)
+
+
+async def test_connection_that_fails_at_once_is_raised() -> None:
+    with pytest.raises(OSError, match=r"Network is unreachable|Invalid argument|Permission denied"):
+        begin_connecting("255.255.255.255", 1)
+
+
+async def test_next_address_is_tried_when_one_refuses(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dead = server.getsockname()
+    answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in (dead, listener.getsockname())]
+
+    async def getaddrinfo(*_: Any, **__: Any) -> Any:
+        return answers
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    with await connect("some.host", 1) as sock:
+        assert sock.getpeername() == listener.getsockname()
+    del answers[1]
+    with pytest.raises(ConnectionRefusedError):
+        await connect("some.host", 1)
+    answers.clear()
+    with pytest.raises(OSError, match=r"some\.host has no address"):
+        await connect("some.host", 1)
+
+
+async def test_cancelled_connect_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[socket.socket] = []
+    monkeypatch.setattr(
+        "device_sim.tcp_link.open_socket", lambda family: opened.append(open_socket(family)) or opened[-1]
+    )
+
+    async def never(*_: Any) -> None:
+        await asyncio.sleep(100)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", never)
+    task = asyncio.ensure_future(connect("127.0.0.1", 1))
+    await soon(lambda: opened)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert opened[0].fileno() == -1
