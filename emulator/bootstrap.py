@@ -31,6 +31,7 @@ from emulator.development_ca import (
     find_development_ca,
     open_dev_ca,
 )
+from emulator.faults.issuing import FaultyRegistry
 from emulator.kept_certificates import KeptCertificates
 from emulator.server_certificates import ServerCertificates, ensure_server_certificates, find_server_certificates
 from emulator.state import StateDirectory
@@ -94,7 +95,7 @@ def bootstrap(
         StoreError: the state cannot be read or written.
     """
     url = f"http://127.0.0.1:{config.ports.control or 8080}"
-    adr = AdrRegistry(store, keys, public_url=url, allow_short_validity=config.allow_short_validity)
+    adr = FaultyRegistry(store, keys, public_url=url, allow_short_validity=config.allow_short_validity)
     for name, namespace in config.namespaces.items():
         _declare_namespace(adr, name, namespace, now)
     rotate_issuers(adr, now)

@@ -11,9 +11,11 @@ from emulator.commands.demo import demo
 from emulator.commands.dev_ca import dev_ca
 from emulator.commands.device import device
 from emulator.commands.events import events
+from emulator.commands.fault import fault
 from emulator.commands.fleet import fleet
 from emulator.commands.inspect import env, hosts, info
 from emulator.commands.method import method
+from emulator.commands.quota import quota
 from emulator.commands.reset import reset
 from emulator.commands.twin import twin
 from emulator.commands.up import up
@@ -42,6 +44,8 @@ app.add_typer(fleet, name="fleet")
 app.add_typer(twin, name="twin")
 app.add_typer(method, name="method")
 app.add_typer(c2d, name="c2d")
+app.add_typer(fault, name="fault")
+app.add_typer(quota, name="quota")
 
 
 def main() -> None:

@@ -12,6 +12,10 @@ from dps.allocation import AllocationPolicy
 from dps.enrollment import ProvisioningStatus
 from emulator import config_values as values
 from emulator.config_values import DEV_CA, CertificateFile
+from emulator.faults.declared import DeclaredFaults
+from emulator.faults.fault import Fault
+from emulator.faults.profiles import Profile
+from emulator.faults.quota import QuotaMode, Tier
 from hub.certificates import MAX_CERTIFICATES
 
 LOCALHOST = "localhost"
@@ -157,6 +161,27 @@ class QuirksSection(Section):
     deliver_earlier_messages: Flag = False
 
 
+class FaultsSection(Section):
+    """What goes wrong on purpose from the start; `hublet fault` changes it while the emulator runs."""
+
+    profile: Annotated[Profile, PlainValidator(values.switch(*Profile))] = Profile.OFF
+    seed: Annotated[int, PlainValidator(values.whole_number(0, 2**63 - 1))] = 0
+    rules: tuple[Annotated[Fault, PlainValidator(values.fault)], ...] = ()
+    message_properties: Flag = False
+
+
+def _mode_as_mapping(value: object) -> object:
+    return {"mode": value} if isinstance(value, str | bool) else value
+
+
+class QuotaSection(Section):
+    """Whether the documented limits of DPS and hubs are enforced, or only reported on."""
+
+    mode: Annotated[QuotaMode, PlainValidator(values.switch(*QuotaMode))] = QuotaMode.OFF
+    tier: Annotated[Tier, PlainValidator(values.choice(*Tier))] = Tier.S1
+    units: Annotated[int, PlainValidator(values.whole_number(1, 200))] = 1
+
+
 def _default_namespaces() -> dict[str, NamespaceSection]:
     return {"default": NamespaceSection(policies={"default": PolicySection()})}
 
@@ -190,6 +215,22 @@ class Config(Section):
     strict: Flag = False
     allow_short_validity: Flag = False
     quirks: QuirksSection = Field(default_factory=QuirksSection)
+    faults: FaultsSection = Field(default_factory=FaultsSection)
+    quota: Annotated[QuotaSection, BeforeValidator(_mode_as_mapping)] = Field(default_factory=QuotaSection)
+
+    @property
+    def declared_faults(self) -> DeclaredFaults:
+        """What goes wrong on purpose."""
+        faults, quota = self.faults, self.quota
+        return DeclaredFaults(
+            profile=faults.profile,
+            seed=faults.seed,
+            faults=faults.rules,
+            message_properties=faults.message_properties,
+            quota=quota.mode,
+            tier=quota.tier,
+            units=quota.units,
+        )
 
     @model_validator(mode="before")
     @classmethod

@@ -18,6 +18,8 @@ from certs.extensions import extension_of
 from certs.pem import parse_pem_certificates
 from dps.attestation_mechanism import MAX_KEY_BYTES, MIN_KEY_BYTES
 from dps.registration_id import is_registration_id
+from emulator.faults.fault import Fault
+from emulator.faults.fault_json import parse_fault
 from hub.errors import HubError
 from hub.identity import check_device_id
 
@@ -81,6 +83,23 @@ def choice(*members: Choice) -> Callable[[object], Choice]:
         raise ValueError(f"must be one of {', '.join(members)}, not {_shown(value)}")
 
     return parse
+
+
+def switch(*members: Choice) -> Callable[[object], Choice]:
+    """Make a parser of members of which one is `off`, which YAML takes for false."""
+    parse = choice(*members)
+
+    def parse_switch(value: object) -> Choice:
+        return parse("off" if value is False else value)
+
+    return parse_switch
+
+
+def fault(value: object) -> Fault:
+    """Read a fault; its keys are written like the others of the file."""
+    if isinstance(value, dict):
+        value = {"retryAfterSeconds" if key == "retry_after_seconds" else key: item for key, item in value.items()}
+    return parse_fault(value)
 
 
 def at_least_one(values: tuple[str, ...]) -> tuple[str, ...]:

@@ -24,6 +24,10 @@ from emulator.clock_control import ClockControl
 from emulator.config_error import ConfigError
 from emulator.connection_audit import ConnectionAudit, service_names
 from emulator.control import ControlFront
+from emulator.faults.api import FaultApi
+from emulator.faults.control import FaultControl
+from emulator.faults.declared import DeclaredFaults
+from emulator.faults.edge import Edge
 from emulator.https import HttpsFront
 from emulator.hub_rest.api import HubRest
 from emulator.hub_rest.delivery import BrokerDelivery
@@ -50,6 +54,7 @@ class Process:
         listeners: where to listen.
         upkeep: renews what ages.
         clock_file: where the clock's state is written for others to read, None for nowhere.
+        faults: what goes wrong on purpose from the start.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Process:
         *,
         upkeep: Upkeep,
         clock_file: Path | None = None,
+        faults: DeclaredFaults | None = None,
     ) -> None:
         self._resources = resources
         self._upkeep = upkeep
@@ -69,7 +75,8 @@ class Process:
         audit = resources.adr.audit
         observer = ConnectionAudit(audit, service_names(resources))
         meter = Meter()
-        self._broker = MeteredBroker(meter, router(resources, meter), store.commit, clock.now, observer=observer)
+        gateways = router(resources, meter)
+        self._broker = MeteredBroker(meter, gateways, store.commit, clock.now, observer=observer)
         context = server_context(resources.server_certificates)
         self._mqtt = TlsServer(context, self._broker.connection)
         delivery = BrokerDelivery(self._broker)
@@ -87,7 +94,10 @@ class Process:
             warnings=upkeep.warnings,
         )
         metrics = Metrics(meter, audit, store.size_bytes, clock.now)
-        routes = [*operator.routes(), *metrics.routes(), *publication.routes(), *adr_rest.routes()]
+        faulty = FaultControl(Edge(resources, gateways, self._broker, self._mqtt, clock.now))
+        faulty.declare(faults or DeclaredFaults())
+        apis = (operator, metrics, publication, adr_rest, FaultApi(faulty))
+        routes = [route for api in apis for route in api.routes()]
         self._control = ControlFront(self.health, self.information, resources, hub_rest, routes)
         self._endpoints: Endpoints | None = None
         self._housekeeping: asyncio.Task[None] | None = None

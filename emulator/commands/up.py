@@ -66,7 +66,15 @@ def run(config: Config, store: SqliteStore, state: StateDirectory | None, wait_f
     clock_file = state.clock_file if state is not None else None
 
     def make() -> Process:
-        return Process(resources, store, clock, _listeners(config), upkeep=upkeep, clock_file=clock_file)
+        return Process(
+            resources,
+            store,
+            clock,
+            _listeners(config),
+            upkeep=upkeep,
+            clock_file=clock_file,
+            faults=config.declared_faults,
+        )
 
     asyncio.run(_serve(make, state, wait_file))
 
