@@ -33,6 +33,10 @@ class ServerCertificates:
     ca: x509.Certificate
     leaves: tuple[tuple[x509.Certificate, PrivateKey], ...]
 
+    def are_fresh(self, *moments: datetime) -> bool:
+        """Tell whether all are valid at these moments, and for a month after each."""
+        return all(is_fresh(each, *moments) for each in (self.ca, *(leaf for leaf, _ in self.leaves)))
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

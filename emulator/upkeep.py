@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from adr.audit import AuditKind
 from adr.errors import AdrError
@@ -15,9 +15,9 @@ from emulator.bootstrap import Resources, declare_trust, export, server_names
 from emulator.clock import system_now
 from emulator.config_sections import Config
 from emulator.declared_services import declared_services
-from emulator.development_ca import DevelopmentCa, ensure_development_ca
-from emulator.kept_certificates import KeptCertificates
-from emulator.server_certificates import ServerCertificates, ensure_server_certificates
+from emulator.development_ca import ensure_development_ca
+from emulator.kept_certificates import KeptCertificates, is_fresh
+from emulator.server_certificates import ensure_server_certificates
 
 logger = logging.getLogger("emulator")
 
@@ -75,6 +75,7 @@ class Upkeep:
         is_renewed = self._renew_server(now)
         self._report_roots(now)
         self._store.commit()
+        # Files are read, and written where they differ: what was renewed, or what somebody has removed.
         export(self._resources, self._state_dir)
         return is_renewed
 
@@ -83,18 +84,18 @@ class Upkeep:
         return [root.describe(now) for root in ageing_roots(self._resources.adr, now)]
 
     def _renew_development_ca(self, now: datetime) -> None:
-        renewed = ensure_development_ca(self._kept, now)
-        if _certificates(renewed) == _certificates(self._resources.dev_ca):
+        present = self._resources.dev_ca
+        if is_fresh(present.root, now) and is_fresh(present.intermediate.certificate, now):
             return
-        self._resources.dev_ca = renewed
+        self._resources.dev_ca = ensure_development_ca(self._kept, now)
         declare_trust(self._config, self._store, self._resources, now)
         self._record(AuditKind.ROTATED, now, "the development CA was renewed")
 
     def _renew_server(self, now: datetime) -> bool:
-        renewed = ensure_server_certificates(self._kept, self._server_names, now, self._machine_now())
-        if _certificates(renewed) == _certificates(self._resources.server):
+        machine_now = self._machine_now()
+        if self._resources.server.are_fresh(now, machine_now):
             return False
-        self._resources.server = renewed
+        self._resources.server = ensure_server_certificates(self._kept, self._server_names, now, machine_now)
         self._record(AuditKind.ROTATED, now, "the server's certificates were renewed")
         return True
 
@@ -109,10 +110,3 @@ class Upkeep:
 
     def _record(self, kind: AuditKind, now: datetime, reason: str, service: str = "") -> None:
         self._resources.adr.audit.record(kind, now, service=service, reason=reason)
-
-
-def _certificates(kept: DevelopmentCa | ServerCertificates) -> list[Any]:
-    """Collect the certificates without their keys, which do not compare."""
-    if isinstance(kept, DevelopmentCa):
-        return [kept.root, kept.intermediate.certificate]
-    return [kept.ca, *(leaf for leaf, _ in kept.leaves)]
