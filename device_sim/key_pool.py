@@ -42,17 +42,15 @@ class KeyPool:
 
     def __init__(self, key_type: KeyType, keys: Sequence[PrivateKey] = ()) -> None:
         self.key_type = key_type
-        self.generated = 0
         self._keys = keys
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def key(self, number: int) -> PrivateKey:
-        """Give the key of a number, counted from 0; `generated` counts those that had to be made."""
+        """Give the key of a number, counted from 0."""
         if number < len(self._keys):
             return self._keys[number]
-        self.generated += 1
         return generate_key(self.key_type)
 
 

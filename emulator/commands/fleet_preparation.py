@@ -25,6 +25,7 @@ from device_sim.key_pool import FleetKeys, KeyPool, KeyPoolError, read_key_pool
 from device_sim.scenario import Scenario
 from device_sim.scenario_credential import DevelopmentCa, GivenCa, GroupKey, IndividualKeys
 from device_sim.scenario_faults import is_hit
+from device_sim.shared_clock import ClockUnreachable
 from emulator.commands.endpoint import Endpoint
 from emulator.commands.options import CommandFailed
 
@@ -35,7 +36,6 @@ class Prepared:
 
     credentials: Sequence[OnboardingCredential]
     keys: FleetKeys
-    pool: KeyPool
 
 
 def prepare(scenario: Scenario, endpoint: Endpoint, console: Console) -> Prepared:
@@ -48,9 +48,9 @@ def prepare(scenario: Scenario, endpoint: Endpoint, console: Console) -> Prepare
     try:
         credentials = _credentials(scenario, endpoint, console)
         pool = _pool(scenario, console)
-    except (CredentialsError, KeyPoolError) as error:
+    except (ClockUnreachable, CredentialsError, KeyPoolError) as error:
         raise CommandFailed(str(error)) from error
-    return Prepared(credentials, FleetKeys(pool, scenario.devices, partial(_is_reused, scenario)), pool)
+    return Prepared(credentials, FleetKeys(pool, scenario.devices, partial(_is_reused, scenario)))
 
 
 @contextmanager
