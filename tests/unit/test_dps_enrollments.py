@@ -1,3 +1,5 @@
+import sqlite3
+
 """The stored enrollments: IDs, ETags, uniqueness and the index of groups."""
 
 from collections.abc import Iterator
@@ -6,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from adr.store import StoreError
 from dps.attestation_mechanism import (
     SymmetricKeyAttestation,
     X509CaReferences,
@@ -129,7 +132,9 @@ def test_rolled_back_revision_is_not_remembered(store: SqliteStore, enrollments:
     store.commit()
     enrollments.individuals.put(replace(DEVICE, device_id="undone"), NOW)
     assert enrollments.individuals.get("sensor-001").device_id == "undone"
-    store._database.rollback()
+    store._undo(sqlite3.OperationalError("disk full"))
+    with pytest.raises(StoreError):
+        store.commit()
     assert enrollments.individuals.get("sensor-001").device_id is None
     enrollments.individuals.put(replace(DEVICE, device_id="kept"), NOW)
     assert enrollments.individuals.get("sensor-001").device_id == "kept"
