@@ -1,7 +1,6 @@
-import sqlite3
-
 """The stored enrollments: IDs, ETags, uniqueness and the index of groups."""
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
