@@ -21,7 +21,6 @@ from hub.hub import Hub
 from hub.identity import Authentication, AuthenticationType
 from hub.twin_json import parse_initial_twin
 
-
 log = logging.getLogger("dps")
 
 
@@ -113,13 +112,13 @@ class Assigner:
         Source: iot-hub-certificate-management-concepts.md tells onboarding credentials, long-lived, from operational
         certificates, short-lived and renewed (documented); the words are ours.
         """
-        if certified or self._settings.namespace is None or not attested.thumbprint:
+        if certified or self._link.namespace is None or not attested.thumbprint:
             return
         log.warning(
             "device %s: uses its onboarding certificate as its operational certificate: nobody renews it, and revoking "
             "in namespace %s does not reach it; name a credential policy in enrollment %s and send a CSR instead",
             device_id,
-            self._settings.namespace,
+            self._link.namespace,
             attested.enrollment.name,
         )
 
