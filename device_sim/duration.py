@@ -1,4 +1,4 @@
-"""Durations as people read them."""
+"""Durations and rates as people read them."""
 
 
 def format_seconds(seconds: float) -> str:
@@ -18,6 +18,11 @@ def format_duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02} s"
     return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def format_rate(per_second: float) -> str:
+    """Write how often something happens a second, without the unit: `0.12`, `8.4`, `1,310`."""
+    return f"{per_second:,.0f}" if per_second >= 99.5 else f"{per_second:.3g}"
 
 
 def _three_digits(number: float) -> str:

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from device_sim.duration import format_duration, format_seconds
+from device_sim.duration import format_duration, format_rate, format_seconds
 from device_sim.recorder import DeviceState, Recorder
 from device_sim.summary import Measured, Snapshot
 from device_sim.terminal_summary import error_table, latency_table, show_summary, states_line, timed
@@ -88,7 +88,7 @@ class LiveView:
         """Give the present state in one line."""
         onboarded = _times(snapshot.totals.get("onboarding"))
         text = Text(f"{format_duration(snapshot.elapsed_seconds)}: {onboarded:,} of {self._devices:,} onboarded")
-        text.append(f" ({self._rate(snapshot):.3g} /s)")
+        text.append(f" ({format_rate(self._rate(snapshot))} /s)")
         text.append("".join(f", {count:,} {state}" for state, count in snapshot.states.items() if count))
         onboarding = snapshot.totals.get("onboarding")
         if onboarding is not None:
@@ -124,9 +124,9 @@ class LiveView:
     def _heading(self, snapshot: Snapshot) -> Text:
         heading = Text(self._name, style="bold")
         heading.append(f"  {format_duration(snapshot.elapsed_seconds)}", style="not bold")
-        heading.append(f"  {self._rate(snapshot):.3g} onboarded /s", style="not bold cyan")
+        heading.append(f"  {format_rate(self._rate(snapshot))} onboarded /s", style="not bold cyan")
         for kind in snapshot.messages:
-            heading.append(f"  {self._rate(snapshot, kind):.3g} {kind} /s", style="not bold cyan")
+            heading.append(f"  {format_rate(self._rate(snapshot, kind))} {kind} /s", style="not bold cyan")
         return heading
 
     def _bars(self, snapshot: Snapshot) -> Table:

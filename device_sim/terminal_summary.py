@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from device_sim.duration import format_duration, format_seconds
+from device_sim.duration import format_duration, format_rate, format_seconds
 from device_sim.summary import ErrorCount, Measured, Snapshot, Summary, Verdict
 
 QUANTILES: Final[Mapping[str, float]] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -59,8 +59,8 @@ def rates_line(snapshot: Snapshot) -> Text:
     parts = []
     onboarding = snapshot.totals.get("onboarding")
     if onboarding is not None:
-        parts.append(f"{onboarding.times:,} onboarded ({onboarding.rate:.3g} /s)")
-    parts += [f"{each.times:,} {kind} ({each.rate:.3g} /s)" for kind, each in snapshot.messages.items()]
+        parts.append(f"{onboarding.times:,} onboarded ({format_rate(onboarding.rate)} /s)")
+    parts += [f"{each.times:,} {kind} ({format_rate(each.rate)} /s)" for kind, each in snapshot.messages.items()]
     if snapshot.reconnects:
         parts.append(f"{snapshot.reconnects:,} reconnects")
     line = Text(", ".join(parts) or "nothing done yet")

@@ -1,6 +1,6 @@
 import pytest
 
-from device_sim.duration import format_duration, format_seconds
+from device_sim.duration import format_duration, format_rate, format_seconds
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,10 @@ def test_latencies_have_three_digits(seconds, text):
 )
 def test_lengths_are_told_in_the_largest_units(seconds, text):
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("per_second", "text"), [(0, "0"), (0.1234, "0.123"), (8.4, "8.4"), (99.6, "100"), (1310.2, "1,310")]
+)
+def test_rate_is_never_written_with_an_exponent(per_second: float, text: str) -> None:
+    assert format_rate(per_second) == text
