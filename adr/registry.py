@@ -3,11 +3,10 @@
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
-from uuid import uuid4
 
 from cryptography import x509
 
-from adr.audit import AuditKind, AuditTrail
+from adr.audit import AuditTrail
 from adr.authorities import Authorities, PublicUrls
 from adr.authority import IssuingCa
 from adr.credential import DEFAULT_ROOT_NAME, Credential
@@ -15,11 +14,7 @@ from adr.device import AdrDevice
 from adr.devices import Devices
 from adr.errors import (
     AuthorityHasPolicies,
-    CommonNameTooLong,
     CredentialHasPolicies,
-    DeviceDisabled,
-    DeviceHasNoPolicy,
-    IssuerExpired,
     NamespaceExists,
     NamespaceNotEmpty,
     NamespaceNotFound,
@@ -27,7 +22,8 @@ from adr.errors import (
     PolicyNotFound,
     PolicyRequiresIssuingCa,
 )
-from adr.issuance import IssuedCertificate, IssuedChain, thumbprint_of
+from adr.issuance import IssuedCertificate, IssuedChain
+from adr.issuing import Issuing
 from adr.links import Links
 from adr.namespace import Namespace, format_namespace, parse_namespace, parse_namespace_name
 from adr.parsed import Parsed
@@ -41,9 +37,9 @@ from adr.policy import (
     parse_policy_name,
     policy_key,
 )
-from adr.revocation import Revocation, Revocations
+from adr.revocation import Revocations
+from adr.revoking import Revoking
 from adr.store import Store, each_record
-from certs.authority import MAX_COMMON_NAME, IssuerNotValid
 from certs.csr import CertificateRequest
 from certs.keyfile import KeyStore
 
@@ -74,6 +70,8 @@ class AdrRegistry:
         self.authorities = Authorities(store, keys, self.urls)
         self.devices = Devices(store)
         self.revocations = Revocations(store, self.authorities)
+        self.issuing = Issuing(self.policy, self.authorities, self.devices, self.urls)
+        self.revoking = Revoking(self.authorities, self.devices, self.revocations, self.audit)
         self._store = store
         self._allow_short_validity = allow_short_validity
         self._policies = Parsed(parse_policy)
@@ -302,34 +300,6 @@ class AdrRegistry:
             )
         self.authorities.retire(namespace, name, now)
 
-    def revoke_issuing_ca(self, namespace: str, name: str, now: datetime) -> list[IssuingCa]:
-        """Revoke an issuing CA with all it signed, put it on the root's revocation list, and make the next.
-
-        Returns the revoked generations: hubs no longer trust them, and connections that rest on them must end.
-
-        Raises:
-            AuthorityNotFound: there is none of this name.
-            AuthorityIsExternal: only its owner's CA can revoke it.
-            CredentialNotFound, IssuerExpired, IssuerKeyMissing: the root cannot sign a new one; nothing is revoked.
-
-        Source: concepts-certificate-policy-management.md §revoking a policy (documented).
-        """
-        revoked, following = self.authorities.revoke(namespace, name, now)
-        for each in revoked:
-            certificate, serial_number = each.signed, f"{each.signed.serial_number:x}"
-            self.revocations.add(
-                Revocation(
-                    thumbprint_of(each.issuers[0]),
-                    serial_number,
-                    now,
-                    x509.ReasonFlags.ca_compromise,
-                    certificate.not_valid_after_utc,
-                )
-            )
-            reason = f"issuing CA {each.name} generation {each.generation} revoked, {following.generation} follows"
-            self.audit.record(AuditKind.REVOKED, now, service=namespace, serial_number=serial_number, reason=reason)
-        return revoked
-
     def trust_anchors(self, namespace: str) -> tuple[x509.Certificate, ...]:
         """Return the issuing CAs that a hub linked to this namespace trusts, those that sign no more too.
 
@@ -355,126 +325,27 @@ class AdrRegistry:
         """Return a device's record, or None; the ID is case-sensitive."""
         return self.devices.get(namespace, device_id)
 
-    def revoke_device(
-        self,
-        namespace: str,
-        device_id: str,
-        now: datetime,
-        *,
-        disable: bool = False,
-        reason: x509.ReasonFlags = x509.ReasonFlags.key_compromise,
-    ) -> AdrDevice:
-        """Make every certificate issued for the device so far worthless, by giving it a new identifier.
-
-        They go on the revocation list of their issuing CA.
-
-        Raises:
-            DeviceNotFound: the namespace has no such device.
-
-        Source: concepts-certificate-policy-management.md §revoke (documented); the reason code is assumed.
-        """
-        device = self.devices.require(namespace, device_id)
-        enabled = device.enabled and not disable
-        for note in self.devices.notes(namespace, device_id):
-            if note.not_after > now:
-                self.revocations.add(
-                    Revocation(note.issuer_thumbprint, note.serial_number, now, reason, note.not_after)
-                )
-        revoked = replace(device, identifier=uuid4(), enabled=enabled)
-        text = f"every certificate of the device revoked ({reason.value}), enabled {enabled}"
-        logger.warning("device %s of namespace %s: %s", device_id, namespace, text)
-        self.audit.record(AuditKind.REVOKED, now, service=namespace, device_id=device_id, reason=text)
-        return self.devices.put(namespace, revoked)
-
-    def delete_device(self, namespace: str, device_id: str, now: datetime) -> None:
-        """Revoke a device's certificates and forget the device.
-
-        Raises:
-            DeviceNotFound: the namespace has no such device.
-        """
-        self.revoke_device(namespace, device_id, now, reason=x509.ReasonFlags.cessation_of_operation)
-        self.devices.delete(namespace, device_id)
-
-    # --- issuing
+    # --- issuing and revoking
 
     def issue(self, namespace: str, device_id: str, request: CertificateRequest, now: datetime) -> IssuedChain:
-        """Issue an operational certificate under the device's policy, and keep a note of it.
-
-        Its CN is the device ID as registered, whatever the case of the letters in the request.
-
-        Raises:
-            DeviceNotFound, DeviceDisabled, DeviceHasNoPolicy: there is nothing to issue for or under.
-            PolicyNotFound: the device's policy is gone.
-            CommonNameTooLong: the device ID has more than 64 characters.
-            AuthorityNotActive, IssuerExpired, IssuerKeyMissing: the issuing CA cannot sign.
-        """
-        device = self.devices.require(namespace, device_id)
-        policy = self._issuing_policy(namespace, device)
-        authority = self.authorities.current(namespace, policy.authority)
-        leaf = self._sign(authority, policy, device, request, now)
-        chain = IssuedChain(leaf, authority.signed, authority.issuers[0] if authority.issuers else None)
-        note = IssuedCertificate(
-            device_id,
-            chain.serial_number,
-            policy.name,
-            leaf.not_valid_after_utc,
-            thumbprint_of(leaf),
-            authority.thumbprint,
-        )
-        self.devices.note(namespace, note)
-        logger.info("device %s: issued %s by policy %s", device_id, note.serial_number, policy.name)
-        return chain
+        """Issue an operational certificate under the device's policy; see `Issuing.issue` for what it refuses."""
+        return self.issuing.issue(namespace, device_id, request, now)
 
     def known_issuer(self, namespace: str, device_id: str, serial_number: int, thumbprint: str) -> IssuingCa | None:
-        """Return the trusted issuing CA that signed this very certificate, if the note of its issuance says so.
+        """Return the trusted issuing CA that signed this very certificate; see `Issuing.known_issuer`."""
+        return self.issuing.known_issuer(namespace, device_id, serial_number, thumbprint)
 
-        Spares the check of a signature that was made here: the thumbprint is over the whole certificate, signature
-        included. An issuer that is no trust anchor any more does not count.
+    def revoke_device(self, namespace: str, device_id: str, now: datetime, *, disable: bool = False) -> AdrDevice:
+        """Make every certificate issued for the device so far worthless; see `Revoking.revoke_device`."""
+        return self.revoking.revoke_device(namespace, device_id, now, disable=disable)
 
-        Args:
-            namespace: the namespace's name.
-            device_id: whose certificate it is.
-            serial_number: its serial number.
-            thumbprint: its SHA-256 in upper-case hex.
-        """
-        note = self.devices.noted(namespace, device_id, f"{serial_number:x}")
-        if note is None or not note.thumbprint or note.thumbprint != thumbprint:
-            return None
-        trusted = self.authorities.trusted(namespace)
-        return next((each for each in trusted if each.thumbprint == note.issuer_thumbprint), None)
+    def revoke_issuing_ca(self, namespace: str, name: str, now: datetime) -> list[IssuingCa]:
+        """Revoke an issuing CA with all it signed, and return it; see `Revoking.revoke_issuing_ca`."""
+        return self.revoking.revoke_issuing_ca(namespace, name, now)
 
     def issued(self, namespace: str, device_id: str) -> list[IssuedCertificate]:
         """Return the notes of every certificate ever issued for the device, in no particular order."""
         return list(self.devices.notes(namespace, device_id))
-
-    def _issuing_policy(self, namespace: str, device: AdrDevice) -> Policy:
-        if not device.enabled:
-            raise DeviceDisabled(f"device {device.device_id!r} is disabled in namespace {namespace!r}")
-        if device.policy is None:
-            raise DeviceHasNoPolicy(f"device {device.device_id!r} has no policy in namespace {namespace!r}")
-        if len(device.device_id) > MAX_COMMON_NAME:
-            raise CommonNameTooLong(
-                f"device ID {device.device_id!r} has {len(device.device_id)} characters: "
-                f"a common name holds {MAX_COMMON_NAME}"
-            )
-        return self.policy(namespace, device.policy)
-
-    def _sign(
-        self, authority: IssuingCa, policy: Policy, device: AdrDevice, request: CertificateRequest, now: datetime
-    ) -> x509.Certificate:
-        signer = self.authorities.signer(authority)
-        try:
-            return signer.issue_operational(
-                device.device_id,
-                request.public_key,
-                device.identifier,
-                now,
-                validity=policy.leaf_validity,
-                crl_url=self.urls.revocation_list(authority),
-                issuer_url=self.urls.certificate(authority),
-            )
-        except IssuerNotValid as error:
-            raise IssuerExpired(str(error)) from error
 
     def _refuse_root(self, namespace: str, authority: str, policy: str) -> None:
         if self.credential(namespace).name.lower() == authority.lower():

@@ -50,7 +50,7 @@ class AdrService:
         Raises:
             DeviceNotFound: the namespace has no such device.
         """
-        self.adr.delete_device(namespace, device_id, now)
+        self.adr.revoking.delete_device(namespace, device_id, now)
         self._condemn(namespace, device_id, f"device {device_id} was deleted from namespace {namespace}")
 
     def revoke_issuing_ca(self, namespace: str, name: str, now: datetime) -> list[IssuingCa]:

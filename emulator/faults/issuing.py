@@ -59,7 +59,7 @@ class FaultyRegistry(AdrRegistry):
         self, kind: FaultKind, namespace: str, device_id: str, request: CertificateRequest, now: datetime
     ) -> x509.Certificate:
         device = self.devices.require(namespace, device_id)
-        policy = self._issuing_policy(namespace, device)
+        policy = self.issuing.policy_for(namespace, device)
         authority = self.authorities.current(namespace, policy.authority)
         return self.authorities.signer(authority).issue_operational(
             WRONG_NAME if kind is FaultKind.WRONG_CN else device_id,
