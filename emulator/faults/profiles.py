@@ -7,7 +7,7 @@ from typing import Final
 from emulator.faults.fault import CERTIFICATE_KINDS, OPERATIONS, Fault, FaultKind, Operation, Phase
 
 MILD_SHARE: Final = 0.05
-STORM_SHARE: Final = 0.3
+STORM_SHARE: Final = 0.2
 
 _K, _P = FaultKind, Phase
 MILD: Final = (
@@ -36,7 +36,7 @@ RETRY_AFTER_SECONDS: Final = 2
 
 
 class Profile(StrEnum):
-    """A set of faults: none; 5 % of requests meet something a device must survive; 30 % meet anything at all."""
+    """A set of faults: none; 5 % of requests meet something a device must survive; 20 % meet anything at all."""
 
     OFF = "off"
     MILD = "mild"

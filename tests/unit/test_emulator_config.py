@@ -172,9 +172,14 @@ class TestEnrollments:
 
 # Each text breaks one rule; the message is the whole of what is said about it.
 BROKEN = {
+    "faults: {profile: stormy}": "faults.profile: must be one of off, mild, storm, not 'stormy'",
+    "faults: {rules: [{kind: throttled, operaton: register}]}": "faults.rules.0: unknown member 'operaton', "
+    "did you mean 'operation'? (known: kind, operation, phase, device, service, enrollment, nth, probability, seed, "
+    "limit, seconds, retryAfterSeconds, status)",
+    "quota: often": "quota.mode: must be one of off, report, enforce, not 'often'",
     "- a": "must be a mapping (key: value)",
     "unknown: 1": "unknown: unknown key (known: namespaces, hubs, dps, ports, bind_addresses, host_names, strict, "
-    "allow_short_validity, quirks)",
+    "allow_short_validity, quirks, faults, quota)",
     "hubs: {hub1: {host_nam: x}}": "hubs.hub1.host_nam: unknown key, did you mean 'host_name'? "
     "(known: host_name, aliases, namespace, partitions, ca_certificates, disconnect_expired_certificates)",
     f"hubs: {{hub1: {{ca_certificates: {['dev-ca'] * 26}}}}}": "hubs.hub1.ca_certificates: must have at most 25 "
@@ -385,7 +390,16 @@ class TestExample:
 
     def test_example_shows_the_defaults_of_the_process(self) -> None:
         config, default = load_config(self.PATH), default_config()
-        for setting in ("ports", "bind_addresses", "host_names", "strict", "allow_short_validity", "quirks"):
+        for setting in (
+            "ports",
+            "bind_addresses",
+            "host_names",
+            "strict",
+            "allow_short_validity",
+            "quirks",
+            "faults",
+            "quota",
+        ):
             assert getattr(config, setting) == getattr(default, setting)
 
     @pytest.mark.parametrize("section", [*Section.__subclasses__(), *EnrollmentSection.__subclasses__()])
