@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from broker.packets import Connect
+from device_sim.chance import fraction
 from device_sim.credential import ClientCertificate, OnboardingCredential, SymmetricKey
 from device_sim.dialer import Dialer
 from device_sim.errors import ProvisioningError, RequestTimeout
@@ -17,6 +18,9 @@ from device_sim.registration import Ask, Registration, RegistrationResult, Regis
 from device_sim.sas import format_dps_token
 from device_sim.settings import DeviceSettings
 from device_sim.topics import DPS_FILTER, DPS_PREFIX, format_dps_user_name
+
+# A device that is told to come again later waits for up to so much longer, as a part of what it was told.
+RETRY_AFTER_JITTER = 0.5
 
 
 def ignore_throttling(_refusal: ProvisioningError) -> None:
@@ -82,7 +86,7 @@ class ProvisioningClient:
     ) -> Ask | RegistrationResult:
         """Send a request when its time has come, and give the step that its answer leads to."""
         if ask.after_seconds:
-            await asyncio.sleep(ask.after_seconds)
+            await asyncio.sleep(ask.after_seconds if ask.refusal is None else _longer(ask, registration))
         client.post(ask.request.topic, ask.request.payload)
         step = None
         while step is None:
@@ -117,3 +121,9 @@ class ProvisioningClient:
             user_name=format_dps_user_name(settings.id_scope, name, settings.dps_api_version, settings.client_version),
             password=password,
         )
+
+
+def _longer(ask: Ask, registration: Registration) -> float:
+    """Lengthen a wait that DPS asked for, as devices that were told the same must not come at the same moment."""
+    purpose = f"come again {registration.registration_id} {registration.request_id}"
+    return ask.after_seconds * (1 + RETRY_AFTER_JITTER * fraction(0, purpose, 0))

@@ -74,6 +74,7 @@ class Registration:
     """One registration of one device, over one connection or several."""
 
     def __init__(self, registration_id: str, *, csr: str = "", payload: dict[str, Any] | None = None) -> None:
+        self.registration_id = registration_id
         self._body: dict[str, Any] = {"registrationId": registration_id}
         if csr:
             self._body["csr"] = csr

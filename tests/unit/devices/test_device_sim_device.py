@@ -235,7 +235,8 @@ def test_throttled_registration_goes_on_after_the_time_it_was_told(
         return [Puback(packet.packet_id or 0), Publish(topic, b'{"errorCode": 429000}')]
 
     cloud.reply = reply
-    assert run(device_of(cloud, symmetric_key, settings).onboard())[1] == 23
+    seconds = run(device_of(cloud, symmetric_key, settings).onboard())[1]
+    assert 23 <= seconds <= 33, "no earlier than told, and by up to half as much later"
 
 
 def test_key_whose_certificate_never_came_is_used_again(

@@ -242,7 +242,7 @@ def test_throttled_registration_is_counted_and_waits_as_long_as_it_is_told(cloud
     snapshot, seconds = ran({"devices": 1})
     assert errors(snapshot) == {"throttled 429001": 2}
     assert times(snapshot, "onboarding") == 1
-    assert seconds == pytest.approx(43, abs=0.1)
+    assert 43 <= seconds <= 63.1, "no earlier than told, and by up to half as much later"
 
 
 def test_lost_connection_is_counted_and_made_again_without_dps(cloud: Any, ran: Any) -> None:
@@ -519,7 +519,7 @@ def test_refused_renewal_is_tried_again_when_the_hub_says(cloud: Any, ran: Any) 
     snapshot, seconds = ran({"devices": 1, "behaviour": {"renewal": {"after_seconds": 5}}})
     assert errors(snapshot) == {"CredentialError 429002": 2}
     assert times(snapshot, "renewal") == 1
-    assert seconds == pytest.approx(3 + 5 + 50, abs=0.2)
+    assert 3 + 5 + 50 <= seconds <= 3 + 5 + 75.2, "no earlier than told, and by up to half as much later"
 
 
 def test_reconnect_waits_for_a_renewal_under_way(cloud: Any, ran: Any) -> None:

@@ -14,9 +14,9 @@ def test_jitter_shortens_by_up_to_its_part() -> None:
     assert [retry_wait(RETRY, 3, at) for at in (0, 0.5, 1)] == [4, 3, 2]
 
 
-@pytest.mark.parametrize("at", [0, 1])
-def test_wait_that_the_service_asks_for_is_never_shortened(at: float) -> None:
-    assert retry_wait(RETRY, 1, at, 17) == 17
+@pytest.mark.parametrize(("at", "seconds"), [(0, 16), (0.5, 20), (1, 24)])
+def test_wait_that_the_service_asks_for_is_lengthened_by_the_jitter(at: float, seconds: float) -> None:
+    assert retry_wait(RETRY, 1, at, 16) == seconds
 
 
 def test_longer_backoff_outlasts_what_the_service_asks_for() -> None:
