@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Protocol
+from typing import Final, Protocol
 
 from broker.gateway import (
     Action,
@@ -30,6 +30,8 @@ from emulator.faults.wire import DpsWire, Wire
 logger = logging.getLogger("emulator")
 
 Cancel = Callable[[], None]
+# How many registrations may be held up at once.
+MAX_SLOW: Final = 100_000
 
 
 class Surroundings(Protocol):
@@ -161,10 +163,14 @@ class FaultyGateway:
     ) -> list[Action]:
         """Have the real gateway answer, unless something goes wrong before or after."""
 
+        operation = self._wire.operation(topic)
+
         def serve() -> list[Action]:
+            held = self._held(session, topic, operation, now)
+            if held is not None:
+                return held
             return self._inner.receive(session, topic, payload, qos, retain=retain, dup=dup, now=now)
 
-        operation = self._wire.operation(topic)
         if operation is None:
             return serve()
         if operation in ANSWERED:
@@ -174,8 +180,7 @@ class FaultyGateway:
             enrollment = self._wire.enrollment(session, now)
         fault = self._decide(operation, session.device_id, now, enrollment)
         if fault is None:
-            held = self._held(session, topic, operation, now)
-            return serve() if held is None else held
+            return serve()
         return _STRIKES[fault.kind](self, _Request(session, topic, operation, fault, now, serve))
 
     def _came(self, session: Session) -> None:
@@ -185,7 +190,7 @@ class FaultyGateway:
                 "device %s: asks %s again %.2f s before it was told to", session.device_id, self._service, -late
             )
 
-    def _held(self, session: Session, topic: str, operation: Operation, now: datetime) -> list[Action] | None:
+    def _held(self, session: Session, topic: str, operation: Operation | None, now: datetime) -> list[Action] | None:
         """Answer a poll for an operation that an earlier fault began or holds up."""
         if operation is not Operation.POLL or not isinstance(self._wire, DpsWire):
             return None
@@ -254,6 +259,8 @@ class FaultyGateway:
     def _slow_down_ca(self, request: _Request) -> list[Action]:
         own, others = request.split()
         if request.operation is Operation.REGISTER:
+            if len(self._slow_until) >= MAX_SLOW:
+                del self._slow_until[next(iter(self._slow_until))]
             self._slow_until[request.session.device_id] = self._around.clock() + request.fault.seconds
             return [*own, *others]
         accepted = [each for each in own if isinstance(each, Publish) and "/res/202/" in each.topic]
