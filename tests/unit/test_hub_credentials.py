@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from adr.audit import LIFECYCLE, REFUSALS, AuditKind
 from broker.gateway import Publish
 from certs.keys import KeyType, generate_key
 from hub.sas import format_sas_token
@@ -345,3 +346,19 @@ def test_the_bare_array_is_an_option(make_house: Any, make_csr: Callable[..., by
     device.subscribe(ANSWERS)
     device.publish(topic("abcd-1"), body_of(make_csr(DEVICE)))
     assert_chain(json.loads(device.received[1].payload))
+
+
+def test_renewal_and_refusals_are_events(house: Any, make_csr: Callable[..., bytes]) -> None:
+    device = house.connect(DEVICE, peer_chain=house.onboard(DEVICE))
+    device.subscribe(ANSWERS)
+    device.publish(topic("first"), body_of(make_csr(DEVICE)))
+    device.publish(topic("second"), b"")
+    device.publish(topic("third"), body_of(make_csr("another")))
+    ((_, renewed),) = house.adr.audit.read(LIFECYCLE)
+    assert (renewed.kind, renewed.service, renewed.device_id) == (AuditKind.RENEWED, "hub1", DEVICE)
+    leaf = x509.load_der_x509_certificate(base64.b64decode(json.loads(device.received[1].payload)["certificates"][0]))
+    assert renewed.serial_number == f"{leaf.serial_number:x}"
+    refused = [event for _, event in house.adr.audit.read(REFUSALS)]
+    assert [(each.kind, each.service, each.device_id) for each in refused] == [(AuditKind.REFUSED, "hub1", DEVICE)] * 2
+    assert refused[0].reason.startswith("certificate request second: 400: ")
+    assert refused[1].reason.startswith("certificate request third: 400: ")
