@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from adr.authority import (
@@ -159,7 +160,7 @@ class Authorities:
         """Return the issuing CA, of any namespace and in any state, whose key this CA certificate holds."""
         try:
             key_hash = hash_public_key(certificate.public_key())
-        except (ValueError, TypeError):
+        except (ValueError, UnsupportedAlgorithm):
             return None  # not even a key of a kind that is ever made here
         every = (self._parsed.of(record) for record in each_record(self._store, AUTHORITIES))
         return next((each for each in every if each.key_hash == key_hash), None)

@@ -6,6 +6,7 @@ from enum import Enum
 from itertools import pairwise
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, SignatureAlgorithmOID
 
@@ -112,7 +113,7 @@ def _check_key(certificate: x509.Certificate, request: x509.CertificateSigningRe
 def _public_key(certificate: x509.Certificate) -> object:
     try:
         return certificate.public_key()
-    except ValueError as error:  # an unnamed curve too
+    except (ValueError, UnsupportedAlgorithm) as error:  # an unnamed curve too
         raise SignedCaError(
             SignedCaReason.KEY, f"the certificate's key cannot be read ({error}): it must be EC on a named curve"
         ) from error
