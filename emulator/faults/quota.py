@@ -103,10 +103,10 @@ class _Account:
     devices: dict[str, int] = field(default_factory=dict)
     buckets: dict[str, _Bucket] = field(default_factory=dict)
 
-    def take(self, device_id: str, now: datetime) -> float:
+    def take(self, device_id: str, now: datetime, longest_wait: float) -> float:
         """Count a request, and give the seconds until it is within the limit.
 
-        What waits has taken its token in advance: the next one waits longer. What waits too long takes none.
+        What waits has taken its token in advance: the next one waits longer. What would wait too long takes none.
         """
         self.requests += 1
         bucket = self._bucket(device_id if self.limit.by_device else "", now)
@@ -114,7 +114,7 @@ class _Account:
         bucket.tokens = min(bucket.tokens + elapsed * self.limit.per_second, self.limit.burst)
         bucket.at = now
         wait = max(1 - bucket.tokens, 0) / self.limit.per_second
-        if wait <= MAX_WAIT_SECONDS:
+        if wait <= longest_wait:
             bucket.tokens -= 1
         if wait:
             self._note(device_id, now, wait)
@@ -165,8 +165,12 @@ class Quota:
         self._all = tuple(accounts.values())
 
     def take(self, operation: Operation, device_id: str, now: datetime) -> float:
-        """Count a request, and give the seconds until it is within every limit; 0 for at once."""
-        return max((each.take(device_id, now) for each in self._accounts.get(operation, ())), default=0.0)
+        """Count a request, and give the seconds until it is within every limit; 0 for at once.
+
+        Telemetry waits for its turn; anything else is refused, and has to ask again.
+        """
+        longest_wait = MAX_WAIT_SECONDS if operation is Operation.TELEMETRY else 0.0
+        return max((each.take(device_id, now, longest_wait) for each in self._accounts.get(operation, ())), default=0.0)
 
     def describe(self) -> list[dict[str, Any]]:
         """List the limits, each with how often and for whom it was too little."""
