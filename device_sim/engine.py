@@ -120,6 +120,10 @@ class Engine:
         if self._stopped is not None:
             self._stopped.set()
 
+    def follow_clock(self) -> None:
+        """Let every device look again when to renew: the time they live by was moved."""
+        self._at_this_moment(FleetDevice.follow_clock)
+
     def _schedule_the_end(self) -> None:
         if self._scenario.duration_seconds is not None:
             self._timers.schedule(self._scenario.duration_seconds, self.stop)

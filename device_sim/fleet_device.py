@@ -275,6 +275,19 @@ class FleetDevice:
         if delay is not None:
             self._schedule("renewal", delay, self.renew)
 
+    def follow_clock(self) -> None:
+        """Look again when to renew, if that goes by the certificate: the devices' time was moved."""
+        renewal = self._surroundings.decisions.behaviour.renewal
+        timer = (self._timers or {}).get("renewal")
+        if renewal is None or timer is None or self._is_renewing or self._is_done:
+            return
+        if renewal.every_seconds is not None or renewal.after_seconds is not None:
+            return
+        timer.cancel()
+        device = self._device()
+        device.certificate = self._store.load().certificate
+        self._schedule_renewal(device)
+
     async def _renew(self, session: HubSession, intended: float, attempt: int) -> None:
         around = self._surroundings
         device = self._device()

@@ -16,6 +16,8 @@ logger = logging.getLogger("device_sim")
 
 POLL_SECONDS = 0.5
 TIMEOUT_SECONDS = 5.0
+# Two clocks of one machine differ by less when they are read one after the other.
+LEAST_MOVE = timedelta(seconds=1)
 
 
 class ClockUnreachable(DeviceError):
@@ -62,8 +64,8 @@ class SharedClock:
         """Return the present moment, as the emulator has it."""
         return self._frozen_at or self._machine_now() + self._offset
 
-    def refresh(self) -> None:
-        """Read the clock; this blocks until the answer is there.
+    def refresh(self) -> bool:
+        """Read the clock, and tell whether it was moved, stopped or set going; this blocks until the answer is there.
 
         Raises:
             ClockUnreachable: it cannot be read; it goes on as before.
@@ -74,29 +76,42 @@ class SharedClock:
             is_frozen = state["frozen"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ClockUnreachable(f"the clock at {self._url} cannot be read: {error}") from error
-        self._offset, self._frozen_at = now - machine, now if is_frozen else None
+        offset, frozen_at = now - machine, now if is_frozen else None
+        before, self._offset, self._frozen_at = (self._offset, self._frozen_at), offset, frozen_at
+        if frozen_at is not None or before[1] is not None:
+            return frozen_at != before[1]
+        return abs(offset - before[0]) > LEAST_MOVE
 
     @asynccontextmanager
-    async def following(self, poll_seconds: float = POLL_SECONDS) -> AsyncIterator[Self]:
-        """Follow the clock while the block runs; it goes on as before while it cannot be read."""
-        task = asyncio.create_task(self._follow(poll_seconds))
+    async def following(
+        self, poll_seconds: float = POLL_SECONDS, *, moved: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[Self]:
+        """Follow the clock while the block runs; it goes on as before while it cannot be read.
+
+        Args:
+            poll_seconds: how long to wait between two looks, in real seconds.
+            moved: called in the loop after the clock was moved, stopped or set going.
+        """
+        task = asyncio.create_task(self._follow(poll_seconds, moved))
         try:
             yield self
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _follow(self, poll_seconds: float) -> None:
+    async def _follow(self, poll_seconds: float, moved: Callable[[], None]) -> None:
         while True:
             await asyncio.sleep(poll_seconds)
             try:
-                await asyncio.to_thread(self.refresh)
+                is_moved = await asyncio.to_thread(self.refresh)
             except ClockUnreachable as error:
                 if not self._is_lost:
                     logger.warning("%s", error)
                 self._is_lost = True
             else:
                 self._is_lost = False
+                if is_moved:
+                    moved()
 
 
 def _read(url: str) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from certs.keyfile import write_atomic
+from device_sim.dialer import system_now
 from device_sim.engine import Engine
 from device_sim.file_limit import TooManyDevices, raise_file_limit
 from device_sim.live_view import LiveView, show_summary
@@ -19,6 +20,7 @@ from device_sim.metrics import start_metrics_server
 from device_sim.recorder import Recorder
 from device_sim.report.writer import ReportUnavailable, require_report, write_report
 from device_sim.scenario import Scenario
+from device_sim.shared_clock import SharedClock
 from device_sim.summary import Summary
 from device_sim.summary_json import format_summary
 from device_sim.thresholds import check_thresholds
@@ -94,11 +96,19 @@ def run_fleet(scenario: Scenario, endpoint: Endpoint, outputs: Outputs) -> int:
         return EXIT_INTERRUPTED
     recorder = Recorder()
     try:
-        engine = Engine(scenario, endpoint.settings, prepared.credentials.__getitem__, recorder, keys=prepared.keys.key)
+        clock = SharedClock.open(endpoint.clock_url) if endpoint.clock_url is not None else None
+        engine = Engine(
+            scenario,
+            endpoint.settings,
+            prepared.credentials.__getitem__,
+            recorder,
+            keys=prepared.keys.key,
+            now=clock.now if clock is not None else system_now,
+        )
     except ValueError as error:
         raise CommandFailed(f"{endpoint.settings.ca_file} holds no certificate in PEM") from error
     view = LiveView(recorder, scenario.devices, scenario.name, console)
-    interrupted = asyncio.run(_run(engine, recorder, view, outputs.metrics_port, console))
+    interrupted = asyncio.run(_run(engine, clock, recorder, view, outputs.metrics_port, console))
     summary = recorder.summary(scenario.to_yaml(), {name: version(name) for name in VERSIONED})
     summary = replace(summary, verdicts=check_thresholds(scenario.thresholds, summary.snapshot))
     show_summary(summary, console)
@@ -122,7 +132,17 @@ def _headline(scenario: Scenario, endpoint: Endpoint) -> str:
     )
 
 
-async def _run(engine: Engine, recorder: Recorder, view: LiveView, metrics_port: int | None, console: Console) -> bool:
+async def _run(
+    engine: Engine, clock: SharedClock | None, recorder: Recorder, view: LiveView, metrics_port: int | None,
+    console: Console,
+) -> bool:  # fmt: skip
+    async with clock.following(moved=engine.follow_clock) if clock is not None else nullcontext():
+        return await _run_measured(engine, recorder, view, metrics_port, console)
+
+
+async def _run_measured(
+    engine: Engine, recorder: Recorder, view: LiveView, metrics_port: int | None, console: Console
+) -> bool:
     if metrics_port is None:
         return await _watch(engine, view, console)
     server = await start_metrics_server(recorder, metrics_port)

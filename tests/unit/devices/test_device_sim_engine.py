@@ -497,6 +497,42 @@ def test_device_renews_at_a_fraction_of_its_certificates_lifetime(cloud: Any, ra
     assert seconds == pytest.approx(25 * 60, abs=1), "half of the hour that began five minutes ago"
 
 
+def test_device_renews_earlier_when_the_time_it_lives_by_is_moved(cloud: Any, run: Any, make_engine: Any) -> None:
+    cloud.validity = timedelta(minutes=55)
+    ahead = [timedelta()]
+
+    async def go() -> Snapshot:
+        loop = asyncio.get_running_loop()
+        now = lambda: cloud.now + ahead[0] + timedelta(seconds=loop.time())  # noqa: E731
+        engine = make_engine({"devices": 2, "behaviour": {"renewal": {"fraction": 0.5}}}, now=now)
+
+        def move() -> None:
+            ahead[0] = timedelta(minutes=20)
+            engine.follow_clock()
+
+        loop.call_later(10, move)
+        await engine.run()
+        return engine.recorder.snapshot()
+
+    snapshot, seconds = run(go())
+    assert times(snapshot, "renewal") == 2
+    assert seconds == pytest.approx(5 * 60, abs=4), "25 minutes of the certificate's life, 20 of them skipped"
+
+
+def test_clock_that_is_moved_changes_nothing_for_renewals_at_an_interval(
+    cloud: Any, run: Any, make_engine: Any
+) -> None:
+    async def go() -> Snapshot:
+        engine = make_engine({"devices": 2, "behaviour": {"renewal": {"after_seconds": 50}}})
+        asyncio.get_running_loop().call_later(10, engine.follow_clock)
+        await engine.run()
+        return engine.recorder.snapshot()
+
+    snapshot, seconds = run(go())
+    assert times(snapshot, "renewal") == 2
+    assert seconds == pytest.approx(53, abs=4)
+
+
 def test_device_renews_again_and_again_without_reconnecting(cloud: Any, ran: Any) -> None:
     renewal = {"after_seconds": 5, "every_seconds": 10, "reconnect": False}
     snapshot, _ = ran({"devices": 2, "behaviour": {"renewal": renewal}, "duration_seconds": 60})

@@ -52,6 +52,22 @@ def test_clock_is_moved_by_as_much_as_the_emulators(emulator: Emulator) -> None:
     assert clock.now() == MACHINE + 30 * DAY
 
 
+def test_being_moved_stopped_or_set_going_is_noticed_once(emulator: Emulator) -> None:
+    clock = shared(emulator)
+    assert not clock.refresh()
+    for change in ({"now": emulator.now + DAY}, {"frozen": True}, {"now": emulator.now + 2 * DAY}, {"frozen": False}):
+        for name, value in change.items():
+            setattr(emulator, name, value)
+        assert clock.refresh()
+        assert not clock.refresh()
+
+
+def test_small_difference_is_no_move(emulator: Emulator) -> None:
+    clock = shared(emulator)
+    emulator.now += timedelta(milliseconds=5)
+    assert not clock.refresh()
+
+
 def test_frozen_clock_stands_where_the_emulators_does(emulator: Emulator) -> None:
     clock = shared(emulator)
     emulator.frozen = True
@@ -82,9 +98,10 @@ def test_other_schemes_are_not_read() -> None:
 
 async def test_clock_is_followed_while_the_block_runs(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     clock = shared(emulator)
-    async with clock.following(poll_seconds=0.001):
+    moves: list[datetime] = []
+    async with clock.following(poll_seconds=0.001, moved=lambda: moves.append(clock.now())):
         emulator.now += 5 * DAY
-        await _until(lambda: clock.now() == MACHINE + 5 * DAY)
+        await _until(lambda: moves == [MACHINE + 5 * DAY])
         emulator.is_gone = True
         before = emulator.reads
         await _until(lambda: emulator.reads > before + 3)
