@@ -29,6 +29,8 @@ class Connections:
     def admitted(self, session: HubSession) -> None:
         """Note who has been let in but is not open yet: its credential may be revoked in between."""
         self._admitted[session.key] = session
+        if session.module_id is not None:
+            self._modules.setdefault(session.device_id, set()).add(session.key)
 
     def opened(self, session: HubSession, now: datetime) -> None:
         """Note a connection; it takes the place of an older one with its key."""
