@@ -108,7 +108,8 @@ class Engine:
         with _calm_collector():
             try:
                 self._schedule_the_end()
-                self._arrive(self._scenario.arrival.offsets(self._scenario.devices), 0, self._timers.now(), 0.0)
+                offsets = self._scenario.arrival.offsets(self._scenario.devices)
+                self._arrive(offsets, 0, self._timers.now(), next(offsets))
                 await self._stopped.wait()
             finally:
                 await self._leave()
@@ -141,8 +142,6 @@ class Engine:
 
     def _arrive(self, offsets: Iterator[float], number: int, start: float, offset: float) -> None:
         """Let devices begin until one is due later, or enough began in this turn."""
-        if number == 0:
-            offset = next(offsets)
         for _ in range(DEVICES_PER_TURN):
             if start + offset > self._timers.now():
                 break

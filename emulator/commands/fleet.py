@@ -15,6 +15,7 @@ from device_sim.key_pool import KeyPoolError, generate_keys, read_key_pool, writ
 from device_sim.scenario import Scenario, ScenarioError, preset, preset_names, preset_text
 from device_sim.scenario_section import MAX_DEVICES
 from emulator.commands.endpoint import find_endpoint
+from emulator.commands.fleet_locust import locust
 from emulator.commands.fleet_preparation import show_progress
 from emulator.commands.fleet_run import Outputs, run_fleet
 from emulator.commands.fleet_scenario import read_scenario
@@ -25,6 +26,7 @@ from emulator.logs import configure_logging
 EXIT_BAD_SCENARIO = 2
 
 fleet = typer.Typer(help="Many simulated devices, by a scenario.", no_args_is_help=True)
+fleet.command()(locust)
 
 
 def _option(help_text: str, *names: str, panel: str = "Scenario", **more: Any) -> Any:

@@ -21,6 +21,7 @@ from device_sim.credentials import (
     read_onboarding_ca,
 )
 from device_sim.duration import format_seconds
+from device_sim.fleet_part import FleetPart
 from device_sim.key_pool import FleetKeys, KeyPool, KeyPoolError, read_key_pool
 from device_sim.scenario import Scenario
 from device_sim.scenario_credential import DevelopmentCa, GivenCa, GroupKey, IndividualKeys
@@ -45,8 +46,18 @@ def prepare(scenario: Scenario, endpoint: Endpoint, console: Console) -> Prepare
         CommandFailed: a file does not hold what it should, or the endpoint has not what the scenario takes from it.
         OSError: a file cannot be read.
     """
+    return prepare_part(scenario, FleetPart(0, 1), endpoint, console)
+
+
+def prepare_part(scenario: Scenario, part: FleetPart, endpoint: Endpoint, console: Console) -> Prepared:
+    """Do the same for a part of a fleet; its credentials are counted from its first device, keys from the fleet's.
+
+    Raises:
+        CommandFailed, OSError: as `prepare` does.
+    """
+    first, devices = part.first_device(scenario.devices), part.devices(scenario.devices)
     try:
-        credentials = _credentials(scenario, endpoint, console)
+        credentials = _credentials(scenario, range(first, first + devices), endpoint, console)
         pool = _pool(scenario, console)
     except (ClockUnreachable, CredentialsError, KeyPoolError) as error:
         raise CommandFailed(str(error)) from error
@@ -64,30 +75,29 @@ def show_progress(console: Console, what: str, total: int) -> Iterator[Callable[
     console.print(f"{what}: {total:,} in {format_seconds(time.monotonic() - began)}")
 
 
-def _credentials(scenario: Scenario, endpoint: Endpoint, console: Console) -> Sequence[OnboardingCredential]:
+def _credentials(
+    scenario: Scenario, devices: range, endpoint: Endpoint, console: Console
+) -> Sequence[OnboardingCredential]:
     credential = scenario.credential
+    names = [scenario.registration_id(device) for device in devices]
     match credential:
         case IndividualKeys():
-            return read_individual_keys(credential.file, scenario.devices)
+            return read_individual_keys(credential.file, devices.stop)[devices.start :]
         case GroupKey():
-            return derive_keys(_group_key(credential, endpoint), _names(scenario))
+            return derive_keys(_group_key(credential, endpoint), names)
         case GivenCa():
             ca = read_onboarding_ca(credential.certificate, credential.key)
         case DevelopmentCa():
             ca = OnboardingCa(endpoint.dev_ca())
-    with show_progress(console, "onboarding certificates", scenario.devices) as progress:
+    with show_progress(console, "onboarding certificates", len(names)) as progress:
         return issue_certificates(
             ca,
-            _names(scenario),
+            names,
             credential.onboarding_key_type,
             timedelta(days=credential.validity_days),
             endpoint.clock()(),
             progress=progress,
         )
-
-
-def _names(scenario: Scenario) -> list[str]:
-    return [scenario.registration_id(device) for device in range(scenario.devices)]
 
 
 def _group_key(credential: GroupKey, endpoint: Endpoint) -> str:
