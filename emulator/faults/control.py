@@ -9,7 +9,7 @@ from emulator.faults.declared import DeclaredFaults
 from emulator.faults.edge import Edge
 from emulator.faults.fault import Fault, FaultRefused
 from emulator.faults.fault_json import format_fault, one_of, parse_fault, whole_number
-from emulator.faults.plan import FaultPlan, Injected
+from emulator.faults.plan import Injected
 from emulator.faults.profiles import Profile, profile_faults
 from emulator.faults.quota import QuotaMode, Tier
 
@@ -145,7 +145,8 @@ class FaultControl:
                 return name
 
     def _plan_anew(self) -> None:
-        self.edge.set_plan(FaultPlan({**self._faults, **profile_faults(self.profile, self.seed)}))
+        self.edge.plan.set({**self._faults, **profile_faults(self.profile, self.seed)})
+        self.edge.follow_plan()
 
 
 def _members(request: object, *known: str) -> Mapping[Any, Any]:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -94,11 +94,6 @@ class Edge:
                 replacements[served.shown] = served.shown = wrapped
         self._broker.substitute(replacements)
 
-    def set_plan(self, plan: FaultPlan) -> None:
-        """Inject by another plan from now on."""
-        self.plan = plan
-        self.follow_plan()
-
     def follow_plan(self) -> None:
         """Wrap what the plan concerns, after it has changed."""
         plan = self.plan
@@ -106,12 +101,10 @@ class Edge:
         self._listener.context_of_next = self._context_of_next if alert else None
         if isinstance(self._adr, FaultyRegistry):
             self._adr.tampering = self._tamper if plan.concerns(Operation.ISSUE) else None
-        layers = self.layers
-        self.arrange(
-            Layers(
-                plan.concerns(*GATEWAY_OPERATIONS), layers.message_properties, layers.quota, layers.tier, layers.units
-            )
-        )
+        layers = replace(self.layers, faults=plan.concerns(*GATEWAY_OPERATIONS))
+        # A gateway that is wrapped already remembers what it has begun.
+        if layers != self.layers:
+            self.arrange(layers)
 
     def quotas(self) -> list[Quota]:
         """Give the accounts of the services."""

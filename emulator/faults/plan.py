@@ -59,10 +59,10 @@ class FaultPlan:
     """The faults that are set, in order: the first that strikes an occurrence is the one that happens to it."""
 
     def __init__(self, faults: Mapping[str, Fault]) -> None:
-        self._planned = {name: _Planned(name, fault) for name, fault in faults.items()}
-        self._by_operation: dict[Operation, tuple[_Planned, ...]] = {}
         self._recent: deque[Injected] = deque(maxlen=MAX_INJECTED)
-        self._arrange()
+        self._planned: dict[str, _Planned] = {}
+        self._by_operation: dict[Operation, tuple[_Planned, ...]] = {}
+        self.set(faults)
 
     def decide(self, occurrence: Occurrence, now: datetime) -> Injected | None:
         """Say what happens to an occurrence, None for nothing; every matching fault counts it."""
@@ -76,6 +76,11 @@ class FaultPlan:
         injected = Injected(now, chosen.name, chosen.fault, occurrence)
         self._recent.append(injected)
         return injected
+
+    def set(self, faults: Mapping[str, Fault]) -> None:
+        """Set these faults and no others; all counts begin anew."""
+        self._planned = {name: _Planned(name, fault) for name, fault in faults.items()}
+        self._arrange()
 
     def add(self, name: str, fault: Fault) -> None:
         """Set another fault; one of the same name goes, with its counts."""
