@@ -273,6 +273,8 @@ class MqttClient(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail whatever is waited for."""
         self._transport = None
+        # Whoever listens holds on to this client.
+        self._listeners = ()
         for timer in (self._beat_timer, self._watch_timer):
             if timer is not None:
                 timer.cancel()

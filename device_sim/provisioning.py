@@ -59,7 +59,10 @@ class ProvisioningClient:
         limit = self.settings.operation_timeout_seconds
         try:
             async with asyncio.timeout(limit):
-                return await self._register(registration, credential)
+                result = await self._register(registration, credential)
+                # The connection ends in the loop's next turn: what follows can have its memory.
+                await asyncio.sleep(0)
+                return result
         except TimeoutError:
             name = credential.registration_id
             raise RequestTimeout(f"{self.settings.dps_host}: {name} was not assigned within {limit:g} s") from None
