@@ -23,7 +23,7 @@ from broker.gateway import (
     Will,
     Withhold,
 )
-from emulator.faults.gateway import Surroundings
+from emulator.faults.gateway import Cancel, Surroundings
 from hub.property_bag import PropertyBag, PropertyBagError, parse_property_bag
 
 logger = logging.getLogger("emulator")
@@ -92,6 +92,7 @@ class FaultyMessages:
         self._inner = inner
         self._around = around
         self._modes: dict[str, _Mode] = {}
+        self._ends: dict[str, Cancel] = {}
 
     def connect(self, request: ConnectRequest, now: datetime) -> Session | Refusal:
         """Refuse a device that asked for it."""
@@ -122,7 +123,10 @@ class FaultyMessages:
         return self._inner.acknowledged(session, token, now)
 
     def disconnected(self, session: Session, now: datetime, *, will: Will | None) -> list[Action]:
-        """Ask the real gateway."""
+        """Give up the end that was ordered for this connection."""
+        cancel = self._ends.pop(session.key, None)
+        if cancel is not None:
+            cancel()
         return self._inner.disconnected(session, now, will=will)
 
     def tick(self, now: datetime) -> list[Action]:
@@ -161,7 +165,8 @@ class FaultyMessages:
             return []
         if not order.delay:
             return [end]
-        self._around.later(order.delay, [end])
+        if session.key not in self._ends:
+            self._ends[session.key] = self._around.later(order.delay, [end])
         return []
 
     def _mode(self, device_id: str, now: datetime) -> _Mode | None:

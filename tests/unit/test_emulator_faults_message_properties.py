@@ -45,6 +45,14 @@ def test_connection_ends_at_once_or_after_the_delay(edge: Edge, operation: str, 
     assert edge.around.waiting == [(3, [end])]
 
 
+def test_ordered_end_is_for_the_connection_that_ordered_it(edge: Edge) -> None:
+    edge.ask("KillTcp", delay=3)
+    edge.ask("KillTcp", delay=4)
+    assert len(edge.around.waiting) == 1
+    edge.gateway.disconnected(edge.session, NOW, will=None)
+    assert edge.around.waiting == []
+
+
 @pytest.mark.parametrize("operation", ["InvokeThrottling", "InvokeMaxMessageQuota"])
 def test_pubacks_stay_away_while_the_fault_lasts(edge: Edge, operation: str) -> None:
     assert edge.ask(operation, delay=2, duration=10) == []
