@@ -46,7 +46,7 @@ def test_every_supported_row_names_tests_that_exist() -> None:
 def test_every_command_of_the_readme_exists_and_every_command_is_in_the_readme() -> None:
     group = typer.main.get_command(app)
     commands = set(group.commands)  # type: ignore[attr-defined]
-    named = set(re.findall(r"(?:^|`|\()hublet ([a-z-]+)", README, re.MULTILINE))
+    named = set(re.findall(r"(?:^|`|\()hublet ([a-z0-9-]+)", README, re.MULTILINE))
     assert named <= commands
     assert commands - {"demo"} <= named
     assert "/hublet demo" in (REPOSITORY / "Makefile").read_text()
@@ -55,7 +55,7 @@ def test_every_command_of_the_readme_exists_and_every_command_is_in_the_readme()
 def test_every_option_of_the_command_table_exists() -> None:
     runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
     for line in README.splitlines():
-        row = re.match(r"\| `hublet ([a-z-]+(?: issue| onboard)?)([^`]*)`", line)
+        row = re.match(r"\| `hublet ([a-z0-9-]+(?: issue| onboard| invoke| run| send| show)?)([^`]*)`", line)
         if row is None:
             continue
         shown = runner.invoke(app, [*row.group(1).split(), "--help"]).output
