@@ -106,6 +106,8 @@ def _show(found: Any, *, as_json: bool) -> None:
     properties = "on" if found["messageProperties"] else "off"
     typer.echo(f"profile {found['profile']}, seed {found['seed']}, message properties {properties}")
     for each in found["faults"]:
+        if not each["struck"] and each["name"].startswith(f"{found['profile']}-"):
+            continue  # a profile has dozens
         rest = " ".join(f"{key}={_text(value)}" for key, value in each.items() if key not in {"name", "kind", "struck"})
         typer.echo(f"{each['name']}: {each['kind']} {rest} (struck {each['struck']} times)")
     for each in found["recent"][-STRUCK_SHOWN:]:
