@@ -35,13 +35,15 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -n 2 tests/unit
 
 unit: install
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -n 2 tests/unit
 
+# The second part starts real emulators, one of them on Azure's ports: one test after the other.
 test: install .venv-sdk/.installed
-	$(BIN)/pytest -m "not load"
+	$(BIN)/pytest -q -n 2 tests/unit tests/properties
+	$(BIN)/pytest -m "not load" tests/contract tests/security tests/conformance
 
 demo: install
 	$(BIN)/hublet demo

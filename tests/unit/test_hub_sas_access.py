@@ -38,7 +38,7 @@ def token(key: str | None, resource: str = RESOURCE, policy: str | None = None) 
     return format_sas_token(quote(resource, safe=""), str(key), int(EXPIRES.timestamp()), policy).encode()
 
 
-@pytest.mark.parametrize("key", [KEYS.primary_key, KEYS.secondary_key])
+@pytest.mark.parametrize("key", [KEYS.primary_key, KEYS.secondary_key], ids=["primary", "secondary"])
 def test_either_device_key_is_good_until_the_token_expires(access: SasAccess, key: str) -> None:
     assert access.check(DEVICE, KEYS, token(key), NOW) == Grant(AuthMethod.DEVICE_KEY, EXPIRES)
 
