@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from certs.authority import CertificateAuthority
@@ -55,3 +56,9 @@ def test_expired_proof_is_none(ca: CertificateAuthority) -> None:
 
 def test_ca_itself_is_no_proof(ca: CertificateAuthority) -> None:
     assert refuse_possession(ca.certificate, CODE, ca.certificate, NOW) is not None
+
+
+def test_name_that_cannot_be_decoded_is_none(ca: CertificateAuthority) -> None:
+    der = proof(ca, "aaaa").public_bytes(Encoding.DER).replace(b"aaaa", b"\xff\xff\xff\xff")
+    forged = x509.load_der_x509_certificate(der)
+    assert "cannot be decoded" in str(refuse_possession(ca.certificate, CODE, forged, NOW))
