@@ -68,7 +68,7 @@ def test_only_the_owner_may_look_into_the_state(emulator: RunningEmulator) -> No
     assert {path: mode for path, mode in modes.items() if path in directories} == dict.fromkeys(directories, 0o700)
     assert {path: mode for path, mode in modes.items() if path in public} == dict.fromkeys(public, 0o644)
     private = modes.keys() - public - directories
-    assert {"state/hublet.sqlite", "state/keys/default.root.key", "state/keys/server-ecdsa.key"} <= private
+    assert {"state/hublet.sqlite", "state/keys/default.root-1.key", "state/keys/server-ecdsa.key"} <= private
     assert {path: modes[path] for path in private} == dict.fromkeys(private, 0o600)
 
 
