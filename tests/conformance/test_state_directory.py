@@ -63,7 +63,7 @@ def test_only_the_owner_may_look_into_the_state(emulator: RunningEmulator) -> No
         path.relative_to(emulator.state_dir.parent).as_posix(): stat.S_IMODE(path.stat().st_mode)
         for path in [emulator.state_dir, *emulator.state_dir.rglob("*")]
     }
-    public = {"state/server-ca.pem", "state/dev-ca.pem", "state/run.json"}
+    public = {"state/server-ca.pem", "state/dev-ca.pem", "state/run.json", "state/clock.json"}
     directories = {"state", "state/keys"}
     assert {path: mode for path, mode in modes.items() if path in directories} == dict.fromkeys(directories, 0o700)
     assert {path: mode for path, mode in modes.items() if path in public} == dict.fromkeys(public, 0o644)
