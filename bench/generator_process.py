@@ -27,16 +27,17 @@ class GeneratorFailed(RuntimeError):
 class GeneratorProcess:
     """A load generator on its own core; leaving the `with` block ends it."""
 
-    def __init__(self, log_file: Path) -> None:
+    def __init__(self, log_file: Path, module: str = "bench.generator") -> None:
         self._log_file = log_file
         with on_core(GENERATOR_CORE), log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.generator"],
+                [sys.executable, "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
             )
+        self.pid = self._process.pid
 
     def __enter__(self) -> Self:
         return self

@@ -71,7 +71,7 @@ class Server:
 
     def resident_bytes(self) -> int:
         """Return its resident memory."""
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE_BYTES
+        return process_resident_bytes(self.pid)
 
     def wait_for_port(self, port: int) -> None:
         """Return when something accepts connections on a loopback port.
@@ -112,6 +112,11 @@ class Server:
 
     def _log_end(self) -> str:
         return self._log_file.read_text(errors="replace")[-2000:]
+
+
+def process_resident_bytes(pid: int) -> int:
+    """Return a process's resident memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
 
 def allow_many_files() -> None:

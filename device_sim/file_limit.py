@@ -5,7 +5,7 @@ import resource
 # What a process has open beside its devices: standard streams, the loop's own, log files, a report.
 OTHER_FILES = 64
 # A device may begin its next connection while the one before is still closing.
-CLOSING_SHARE = 0.05
+CLOSING_SHARE = 0.04
 
 
 class TooManyDevices(Exception):
