@@ -31,6 +31,7 @@ from adr.errors import (
     IssuerExpired,
     IssuerKeyMissing,
 )
+from adr.issuance import thumbprint_of
 from adr.parsed import Parsed
 from adr.store import Store, each_record
 from certs.authority import MAX_COMMON_NAME, CertificateAuthority, IssuerNotValid
@@ -193,6 +194,7 @@ class Authorities:
                 state=AuthorityState.ACTIVE,
                 changed=now,
                 certificate=chain[0],
+                thumbprint=thumbprint_of(chain[0]),
                 issuers=tuple(chain[1:]),
                 request=None,
             )
@@ -292,6 +294,7 @@ class Authorities:
                 blank,
                 state=AuthorityState.ACTIVE,
                 certificate=issued.certificate,
+                thumbprint=thumbprint_of(issued.certificate),
                 issuers=(root.certificate,),
                 key_hash=hash_public_key(key.public_key()),
             )

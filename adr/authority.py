@@ -10,7 +10,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from adr.issuance import thumbprint_of
 from certs.pem import format_base64_der
 
 
@@ -44,6 +43,7 @@ class IssuingCa:
         issuers: the CAs above it as far as known, the nearest first.
         request: the PKCS#10 request in PEM of an external one.
         key_hash: SHA-256 of its public key, upper-case hex.
+        thumbprint: SHA-256 of its certificate, upper-case hex; kept, as every connect of a device compares it.
     """
 
     namespace: str
@@ -57,6 +57,7 @@ class IssuingCa:
     issuers: tuple[x509.Certificate, ...] = ()
     request: str | None = None
     key_hash: str = ""
+    thumbprint: str = ""
 
     @property
     def key_name(self) -> str:
@@ -68,11 +69,6 @@ class IssuingCa:
         """Its certificate, which every generation but a pending one has."""
         assert self.certificate is not None, f"{self.key_name} is not activated"
         return self.certificate
-
-    @property
-    def thumbprint(self) -> str:
-        """SHA-256 thumbprint of its certificate, upper-case hex."""
-        return thumbprint_of(self.signed)
 
     @property
     def is_trusted(self) -> bool:
@@ -106,6 +102,7 @@ def format_authority(authority: IssuingCa) -> str:
             "issuers": [format_base64_der(issuer) for issuer in authority.issuers],
             "request": authority.request,
             "keyHash": authority.key_hash,
+            "thumbprint": authority.thumbprint,
         }
     )
 
@@ -126,6 +123,7 @@ def parse_authority(key: str, text: str) -> IssuingCa:
         issuers=tuple(_certificate(issuer) for issuer in fields["issuers"]),
         request=fields["request"],
         key_hash=fields["keyHash"],
+        thumbprint=fields["thumbprint"],
     )
 
 

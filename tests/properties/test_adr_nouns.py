@@ -54,6 +54,7 @@ def test_credential_reads_back(credential: Credential) -> None:
         st.just(()) | st.just((CERTIFICATE, CERTIFICATE)),
         st.none() | st.text(),
         st.text(),
+        st.text(),
     )
 )
 def test_issuing_ca_reads_back(authority: IssuingCa) -> None:
