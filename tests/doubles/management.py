@@ -29,9 +29,10 @@ class ManagementHouse:
     now: datetime = NOW
     performed: list[Action] = field(default_factory=list)
     commit_fails: bool = False
+    allow_short_validity: bool = False
 
     def __post_init__(self) -> None:
-        self.adr = AdrRegistry(self.store, MemoryKeyStore(), allow_short_validity=False)
+        self.adr = AdrRegistry(self.store, MemoryKeyStore(), allow_short_validity=self.allow_short_validity)
         self.adr.create_namespace("works", NOW)
         self.adr.create_policy("works", "plant-1", NOW)
         self.hubs = [

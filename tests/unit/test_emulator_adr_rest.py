@@ -169,6 +169,14 @@ class TestFirstGeneration:
         assert "7 to 90 whole days" in message
         assert house.adr.authorities.generations("works", "bad-one") == []
 
+    async def test_fraction_of_a_day_passes_in_test_mode(self) -> None:
+        house = ManagementHouse(allow_short_validity=True)
+        made = await done(house, "PUT", f"{DEFAULT}/policies/quick", leaf_days(0.25))
+        leaf = made["properties"]["certificate"]["leafCertificateConfiguration"]
+        assert leaf == {"validityPeriodInDays": 0.25}
+        assert (await house.ask("PUT", f"{DEFAULT}/policies/day", leaf_days(1)))[0] == 201
+        house.store.close()
+
     async def test_credential_is_made_shown_and_deleted_last(self, house: ManagementHouse) -> None:
         assert (await house.ask("PUT", DEFAULT, {}))[0] == 200
         await done(house, "PATCH", DEFAULT, {"tags": {"x": "y"}})
