@@ -12,13 +12,12 @@ from bench.machine import describe_machine
 from bench.population import multiply_device
 from bench.rows import (
     CONNECTS,
-    SIMULATED_DEVICES,
-    SIMULATOR_ROUNDS,
+    SIMULATED_IN_ALL,
     connect_row,
     memory_row,
     message_row,
     onboarding_row,
-    simulator_row,
+    simulator_rows,
     start_row,
 )
 from bench.server import allow_many_files
@@ -34,8 +33,7 @@ def main() -> None:
     print(describe_machine(), flush=True)
     with tempfile.TemporaryDirectory(prefix="hublet-bench-") as directory:
         onboarded = max(arguments.connected + ACTIVE.devices, CONNECTS)
-        more = SIMULATOR_ROUNDS * SIMULATED_DEVICES
-        with open_lab(Path(directory), onboarded=onboarded, more=more, rounds=arguments.rounds) as lab:
+        with open_lab(Path(directory), onboarded=onboarded, more=SIMULATED_IN_ALL, rounds=arguments.rounds) as lab:
             rows, flatness = measure(lab, arguments)
     print(f"\n{format_table(rows)}\n\n{format_flatness(flatness)}")
 
@@ -52,7 +50,7 @@ def measure(lab: Lab, arguments: argparse.Namespace) -> tuple[list[Row], list[Fl
     """Measure every row, and how flat the costs are."""
     with lab.hublet() as hublet:
         onboarding = onboarding_row(_say(lab, "onboarding"), hublet)
-        simulator = simulator_row(_say(lab, "simulator"), hublet)
+        simulator = simulator_rows(_say(lab, "simulator"), hublet)
     with lab.mosquitto(read_fleet(lab.hub_fleet)[0].root) as mosquitto:
         rows = [connect_row(_say(lab, f"connects, TLS {tls}"), mosquitto, tls) for tls in ("1.3", "1.2")]
         with lab.hublet() as hublet:
@@ -61,7 +59,7 @@ def measure(lab: Lab, arguments: argparse.Namespace) -> tuple[list[Row], list[Fl
     memory = memory_row(_say(lab, "memory"), arguments.connected)
     multiply_device(lab.installation.database, read_fleet(lab.hub_fleet)[0].device_id, arguments.devices)
     start = start_row(_say(lab, "start"), arguments.devices)
-    return [*rows, onboarding, memory, start, simulator], flatness
+    return [*rows, onboarding, memory, start, *simulator], flatness
 
 
 def _say(lab: Lab, what: str) -> Lab:

@@ -15,15 +15,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from bench.client import HOST, Client, Dialer, Refused
+from bench.client import Client, Dialer, Refused
 from bench.connects import come_and_go, open_all, run_bounded
 from bench.fleet import Device, read_fleet, write_fleet
 from bench.messages import Lane, count_answers, exchange, open_lane
 from bench.onboarding import Onboarder, onboard
 from certs.pem import parse_pem_certificates
-from device_sim.credential import ClientCertificate
-from device_sim.fleet import Fleet, FleetPlan
-from device_sim.settings import DeviceSettings
 
 Request = dict[str, Any]
 
@@ -37,7 +34,6 @@ class Generator:
         self._lanes: list[Lane] = []
         self._onboarders: list[Onboarder] = []
         self._onboarded: list[Device] = []
-        self._simulated: Fleet | None = None
         self._loads: dict[str, Callable[[Request], Awaitable[int]]] = {
             "come_and_go": self._come_and_go,
             "open_idle": self._open_idle,
@@ -48,8 +44,6 @@ class Generator:
             "prepare_onboarding": self._prepare_onboarding,
             "onboard": self._onboard,
             "save_onboarded": self._save_onboarded,
-            "prepare_simulator": self._prepare_simulator,
-            "simulate": self._simulate,
         }
 
     async def do(self, request: Request) -> dict[str, float]:
@@ -106,25 +100,6 @@ class Generator:
         devices, self._onboarded = self._onboarded, []
         write_fleet(Path(request["path"]), devices)
         return len(devices)
-
-    async def _prepare_simulator(self, request: Request) -> int:
-        settings = DeviceSettings(
-            request["id_scope"],
-            dps_host=HOST,
-            dps_port=request["port"],
-            hub_port=request["port"],
-            ca_file=Path(request["ca_file"]),
-        )
-        credentials = [ClientCertificate((each.leaf, each.issuing_ca), each.key) for each in self._fleet(request)]
-        self._simulated = Fleet(settings, credentials, FleetPlan(concurrency=len(credentials)))
-        return len(credentials)
-
-    async def _simulate(self, _request: Request) -> int:
-        assert self._simulated is not None
-        report = await self._simulated.run()
-        if report.failures:
-            raise Refused(f"simulated devices failed: {report.failures}")
-        return report.succeeded
 
     def _fleet(self, request: Request) -> list[Device]:
         """Return `devices` of the fleet in a file, from `first` on; a file is read once."""

@@ -1,6 +1,6 @@
-"""The simulator's process for `bench.growth`: a fleet that grows, and some devices that come, send and leave.
+"""The simulator's process: a fleet that grows, and some devices that come, send and leave.
 
-    .venv/bin/python -m bench.growing_fleet     # started by `growth.py`; JSON lines in, JSON lines out
+    .venv/bin/python -m bench.growing_fleet     # started by `growth.py` and `rows.py`; JSON lines in, JSON lines out
 
 All of it is `device_sim`'s engine as `hublet fleet run` has it, garbage collector included.
 """

@@ -10,7 +10,7 @@ from cryptography import x509
 
 from bench.fleet import make_onboarding_fleet, write_fleet
 from bench.generator_process import Done, GeneratorProcess
-from bench.hublet import Installation
+from bench.hublet import ID_SCOPE, Installation
 from bench.mosquitto import find_mosquitto, start_mosquitto
 from bench.server import Server, Target
 
@@ -66,6 +66,13 @@ class Lab:
         server, target = start_mosquitto(program, self.directory / "mosquitto", clients_root)
         with server:
             yield Measured(server, target)
+
+    @contextlib.contextmanager
+    def simulator(self, hublet: Measured) -> Iterator[GeneratorProcess]:
+        """Run the simulator's engine in a process of its own; its devices are those of the onboarding fleet."""
+        with GeneratorProcess(self.directory / "simulator.log", "bench.growing_fleet") as fleet:
+            fleet.do("read", hublet.target, fleet=self.onboarding_fleet, id_scope=ID_SCOPE)
+            yield fleet
 
     def cost(self, measured: Measured, load: str, **arguments: Any) -> tuple[float, Done]:
         """Return the server's CPU in µs for each thing the load did."""

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from bench.bare import BareBench
+from bench.generator_process import GeneratorProcess
 from bench.hublet import ID_SCOPE
 from bench.lab import IN_FLIGHT, MICROSECONDS, Lab, Measured, Slice
 from bench.mosquitto import INSTALL
+from bench.server import process_resident_bytes
 from bench.table import Row
 
 CONNECTS = 400
@@ -17,6 +19,9 @@ SENDERS = Slice(0, 100)
 WARM_UP_CONNECTS = 50
 SIMULATOR_ROUNDS = 3
 SIMULATED_DEVICES = 200
+SIMULATED_IDLE = 2_000
+# Of the onboarding fleet, beside those that the other rows have: a warm-up, the idle, and the rounds.
+SIMULATED_IN_ALL = SIMULATED_IDLE + (SIMULATOR_ROUNDS + 1) * SIMULATED_DEVICES
 MEMORY_ROUNDS = 3
 NO_REFERENCE = f"mosquitto is missing: {INSTALL}"
 
@@ -107,24 +112,40 @@ def _starts(lab: Lab) -> Iterator[float]:
             yield time.perf_counter() - started
 
 
-def simulator_row(lab: Lab, hublet: Measured) -> Row:
-    """CPU of the simulator's fleet ÷ hublet's, for the same devices, which were not onboarded yet."""
-    costs, references = [], []
-    for number in range(SIMULATOR_ROUNDS):
-        lab.generator.do(
-            "prepare_simulator",
-            hublet.target,
-            fleet=lab.onboarding_fleet,
-            first=lab.onboarded + number * SIMULATED_DEVICES,
-            devices=SIMULATED_DEVICES,
-            id_scope=ID_SCOPE,
-        )
-        cost, done = lab.cost(hublet, "simulate")
-        references.append(cost)
-        costs.append(done.cpu_seconds / done.count * MICROSECONDS)
-    return Row.of_ratio(
+def simulator_rows(lab: Lab, hublet: Measured) -> list[Row]:
+    """CPU of the simulator's engine ÷ hublet's for the same devices, none of them onboarded before; and its memory."""
+    with lab.simulator(hublet) as fleet:
+        kilobytes = _simulated_kilobytes(lab, fleet)
+        costs, references = [], []
+        for number in range(SIMULATOR_ROUNDS):
+            first = lab.onboarded + SIMULATED_IDLE + (number + 1) * SIMULATED_DEVICES
+            before = hublet.server.settled_cpu_seconds()
+            done = fleet.do("come", first=first, devices=SIMULATED_DEVICES, messages=1)
+            spent = hublet.server.settled_cpu_seconds() - before
+            fleet.do("go")
+            references.append(spent / done.count * MICROSECONDS)
+            costs.append(done.cpu_seconds / done.count * MICROSECONDS)
+    cpu = Row.of_ratio(
         "Simulator's CPU per device onboarded", "µs", costs, references, "hublet, same devices", at_most=1, aim=0.5
     )
+    memory = Row.of_value(
+        "Simulator's memory per idle device",
+        "KB",
+        [kilobytes],
+        at_most=60,
+        aim=48,
+        reference_name=f"{SIMULATED_IDLE:,} of them",
+    )
+    return [cpu, memory]
+
+
+def _simulated_kilobytes(lab: Lab, fleet: GeneratorProcess) -> float:
+    """Return KB (of 1,000 bytes) of the simulator's memory for each device that is connected and silent."""
+    fleet.do("come", first=lab.onboarded, devices=SIMULATED_DEVICES, messages=1)
+    fleet.do("go")
+    before = process_resident_bytes(fleet.pid)
+    fleet.do("grow", first=lab.onboarded + SIMULATED_DEVICES, devices=SIMULATED_IDLE)
+    return (process_resident_bytes(fleet.pid) - before) / SIMULATED_IDLE / 1_000
 
 
 def _reference(mosquitto: Measured | None) -> str:
