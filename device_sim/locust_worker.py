@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import gevent  # type: ignore[import-untyped]
@@ -25,12 +26,22 @@ from device_sim.locust_fleet import (
 )
 from device_sim.request_rows import RowRecorder
 from device_sim.scenario import Scenario
+from device_sim.shared_clock import SharedClock
 from device_sim.summary_json import format_summary
 
 ROWS_SECONDS: Final = 0.2
 COUNTED_SECONDS: Final = 2.0
 
-PrepareEngine = Callable[[FleetPart, RowRecorder], Engine]
+
+@dataclass(frozen=True, slots=True)
+class PreparedPart:
+    """The engine of a part, and the emulator's clock that it follows, if there is one."""
+
+    engine: Engine
+    clock: SharedClock | None = None
+
+
+PreparePart = Callable[[FleetPart, RowRecorder], PreparedPart]
 
 
 class FailedRow(Exception):
@@ -42,14 +53,14 @@ class Worker:
 
     Args:
         scenario: the whole fleet's.
-        prepare: makes the engine of a part; called in a thread of its own, as the engine is run.
+        prepare: makes what a part needs; called in a thread of its own, as the engine is run.
     """
 
-    def __init__(self, scenario: Scenario, prepare: PrepareEngine) -> None:
+    def __init__(self, scenario: Scenario, prepare: PreparePart) -> None:
         self._scenario = scenario
         self._prepare = prepare
         self._recorder = RowRecorder()
-        self._engine: Engine | None = None
+        self._part: PreparedPart | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._has_run = False
         self._environment = Environment(user_classes=[fleet_user(self.run_part)])
@@ -74,15 +85,15 @@ class Worker:
 
     def leave(self) -> None:
         """Let the devices leave in order; `serve` returns when the master has heard of it."""
-        if self._engine is not None and self._loop is not None and self._loop.is_running():
-            self._loop.call_soon_threadsafe(self._engine.stop)
+        if self._part is not None and self._loop is not None and self._loop.is_running():
+            self._loop.call_soon_threadsafe(self._part.engine.stop)
 
     def run_part(self) -> None:
         """Run the part in a thread, and hand its rows to Locust meanwhile; a second user has nothing to do."""
-        if self._engine is None or self._has_run:
+        if self._part is None or self._has_run:
             return
         self._has_run = True
-        running = gevent.get_hub().threadpool.spawn(self._run_engine, self._engine)
+        running = gevent.get_hub().threadpool.spawn(self._run_engine, self._part)
         counted = time.monotonic()
         while not running.ready():
             gevent.sleep(ROWS_SECONDS)
@@ -96,10 +107,12 @@ class Worker:
         else:
             self._send(OVER, {"summary": self._summary_text(with_timeline=True)})
 
-    def _run_engine(self, engine: Engine) -> None:
+    def _run_engine(self, part: PreparedPart) -> None:
         async def run() -> None:
             self._loop = asyncio.get_running_loop()
-            await engine.run()
+            clock, engine = part.clock, part.engine
+            async with clock.following(moved=engine.follow_clock) if clock is not None else nullcontext():
+                await engine.run()
 
         asyncio.run(run())
 
@@ -110,7 +123,7 @@ class Worker:
             return
         pool = gevent.get_hub().threadpool
         try:
-            self._engine = pool.apply(self._prepare, (part, self._recorder))
+            self._part = pool.apply(self._prepare, (part, self._recorder))
         except Exception as error:  # noqa: BLE001 - the master has to hear of it, whatever it is
             self._fail(str(error) or repr(error))
             return

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from device_sim.dialer import system_now
 from device_sim.engine import Engine
 from device_sim.file_limit import TooManyDevices, raise_file_limit
 from device_sim.fleet_part import FleetPart
 from device_sim.live_view import show_summary
 from device_sim.scenario import Scenario
+from device_sim.shared_clock import ClockUnreachable, SharedClock
 from device_sim.thresholds import check_thresholds
 from emulator.commands.endpoint import Endpoint, find_endpoint
 from emulator.commands.fleet_preparation import prepare_part
@@ -27,6 +29,7 @@ from emulator.config import ConfigError
 from emulator.logs import configure_logging
 
 if TYPE_CHECKING:
+    from device_sim.locust_worker import PreparedPart
     from device_sim.request_rows import RowRecorder
 
 EXIT_BAD_SCENARIO = 2
@@ -136,7 +139,7 @@ def run_worker(scenario: Scenario, endpoint: Endpoint, place: _Place) -> int:
     except ImportError as error:
         raise CommandFailed(MISSING.format(error.name)) from error
     console = Console(highlight=False, stderr=True)
-    fleet = Worker(scenario, partial(_engine, scenario, endpoint, console))
+    fleet = Worker(scenario, partial(_prepare, scenario, endpoint, console))
     interrupts = _on_interrupt(fleet.leave)
     try:
         fleet.serve(place.host, place.port)
@@ -147,24 +150,29 @@ def run_worker(scenario: Scenario, endpoint: Endpoint, place: _Place) -> int:
     return EXIT_INTERRUPTED if interrupts else 0
 
 
-def _engine(
+def _prepare(
     scenario: Scenario, endpoint: Endpoint, console: Console, part: FleetPart, recorder: "RowRecorder"
-) -> Engine:
+) -> "PreparedPart":
     """Prepare a part of a fleet; its devices keep the numbers that they have in the whole."""
+    from device_sim.locust_worker import PreparedPart  # noqa: PLC0415 - an extra
+
     own, first = part.scenario(scenario), part.first_device(scenario.devices)
     try:
         raise_file_limit(own.devices)
-    except TooManyDevices as error:
+        clock = SharedClock.open(endpoint.clock_url) if endpoint.clock_url is not None else None
+    except (ClockUnreachable, TooManyDevices) as error:
         raise CommandFailed(str(error)) from error
     prepared = prepare_part(scenario, part, endpoint, console)
-    return Engine(
+    engine = Engine(
         own,
         endpoint.settings,
         lambda device: prepared.credentials[device - first],
         recorder,
         keys=prepared.keys.key,
         first_device=first,
+        now=clock.now if clock is not None else system_now,
     )
+    return PreparedPart(engine, clock)
 
 
 def _on_interrupt(leave: Callable[[], None]) -> list[int]:
