@@ -17,6 +17,8 @@ from OpenSSL import SSL, crypto
 
 from broker import tls
 from broker.tls import MAX_UNSENT_BYTES, ServerNotTrusted, ServerTrust, TlsServer, TlsTransport
+from broker.tls import client as client_side
+from broker.tls import context as context_module
 from certs.authority import CertificateAuthority
 from certs.extensions import MalformedCertificate
 from certs.keys import KeyType, PrivateKey, generate_key
@@ -348,7 +350,7 @@ class TestPathIsNotBuilt:
             seen.append((error, depth))
             return True
 
-        monkeypatch.setattr(tls, "_accept_any", ask)
+        monkeypatch.setattr(context_module, "_accept_any", ask)
         return seen
 
     def test_no_signature_of_a_forged_chain_of_50_is_checked(self, verifications: list[tuple[int, int]]) -> None:
@@ -678,7 +680,9 @@ class TestServerTrust:
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         wire_client = client_connection(client_identity("unknown CA"))
         end = End(wire_client)
-        end.tls._on_handshake_end = tls._checked("localhost", ServerTrust([authority("other CA").certificate]), done)
+        end.tls._on_handshake_end = client_side._checked(
+            "localhost", ServerTrust([authority("other CA").certificate]), done
+        )
         server = End(server_connection())
         server.tls.connection_made(server.tcp)
         end.tls.connection_made(end.tcp)
@@ -693,20 +697,22 @@ class TestServerTrust:
 class TestClientConnection:
     def test_presents_the_chain_with_its_intermediates(self) -> None:
         identity = client_identity("unknown CA")
-        client = tls._client_connection("localhost", tls.client_context(), identity.chain, identity.key)
+        client = client_side._client_connection("localhost", tls.client_context(), identity.chain, identity.key)
         wire = Wire(client, server_connection())
         assert wire.server.peer_chain == PeerChain(identity.der)
 
     def test_intermediates_of_one_device_do_not_leak_into_the_shared_context(self) -> None:
         context, identity = tls.client_context(), client_identity("unknown CA")
-        tls._client_connection("localhost", context, identity.chain, identity.key)
-        wire = Wire(tls._client_connection("localhost", context, identity.chain[:1], identity.key), server_connection())
+        client_side._client_connection("localhost", context, identity.chain, identity.key)
+        wire = Wire(
+            client_side._client_connection("localhost", context, identity.chain[:1], identity.key), server_connection()
+        )
         assert wire.server.peer_chain == PeerChain(identity.der[:1])
 
     @pytest.mark.parametrize(("host", "name"), [("hub1.localhost", b"hub1.localhost"), ("127.0.0.1", None)])
     def test_sends_a_host_name_but_no_address_as_sni(self, host: str, name: bytes | None) -> None:
         server = server_connection()
-        wire = Wire(tls._client_connection(host, tls.client_context(), (), None), server)
+        wire = Wire(client_side._client_connection(host, tls.client_context(), (), None), server)
         assert wire.established
         assert server.get_servername() == name
 

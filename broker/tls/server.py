@@ -1,0 +1,104 @@
+"""Listening TLS sockets."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+
+from OpenSSL import SSL
+
+from broker.tls.transport import TlsTransport
+
+logger = logging.getLogger("broker")
+
+
+class TlsServer:
+    """A listening TLS socket; each accepted client becomes a `TlsTransport` under `above()`.
+
+    The context can be replaced while it runs (a renewed server certificate). A client that has not finished its
+    handshake within `handshake_seconds` is closed by `sweep`, which the owner calls about once a second.
+    `context_of_next`, if set, may give the next client another context.
+    """
+
+    def __init__(
+        self,
+        context: SSL.Context,
+        above: Callable[[], asyncio.BaseProtocol],
+        *,
+        handshake_seconds: float = 20,
+    ) -> None:
+        self.context = context
+        self.context_of_next: Callable[[], SSL.Context | None] | None = None
+        self._above = above
+        self._handshake_seconds = handshake_seconds
+        self._handshaking: dict[TlsTransport, float] = {}
+        self._servers: list[asyncio.Server] = []
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The bound ports, one for each address."""
+        return tuple(sock.getsockname()[1] for server in self._servers for sock in server.sockets)
+
+    async def listen(self, addresses: Sequence[str], port: int) -> int:
+        """Bind every address to one port (0 lets the system choose it) and return the port.
+
+        Raises:
+            OSError: an address cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        for address in addresses:
+            sock = bind(address, port)
+            port = sock.getsockname()[1]
+            self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=4096))
+        return port
+
+    def _accept(self) -> TlsTransport:
+        other = self.context_of_next() if self.context_of_next is not None else None
+        tls = SSL.Connection(other or self.context, None)
+        tls.set_accept_state()
+        transport = TlsTransport(tls, self._above, self._handshake_ended, server_side=True)
+        self._handshaking[transport] = asyncio.get_running_loop().time() + self._handshake_seconds
+        return transport
+
+    def _handshake_ended(self, transport: TlsTransport, failure: str) -> None:
+        self._handshaking.pop(transport, None)
+        if failure:
+            logger.info("%s: %s", transport.remote, failure)
+
+    def sweep(self) -> None:
+        """Close the clients whose handshake takes too long."""
+        now = asyncio.get_running_loop().time()
+        for transport in [each for each, deadline in self._handshaking.items() if deadline < now]:
+            logger.info("%s: closed: no TLS handshake within %g s", transport.remote, self._handshake_seconds)
+            transport.abort()
+
+    async def close(self) -> None:
+        """Stop listening and drop the handshakes under way."""
+        for server in self._servers:
+            server.close()
+        for transport in list(self._handshaking):
+            transport.abort()
+        self._servers.clear()
+
+
+def bind(address: str, port: int) -> socket.socket:
+    """Make a listening socket.
+
+    Made with IPPROTO_TCP by name: asyncio sets TCP_NODELAY only on such sockets, and without it a small answer
+    waits 40 ms for the peer's delayed ACK.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, port))
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
