@@ -57,14 +57,16 @@ class PortTaken(Exception):
         super().__init__(f"{self.why}: stop that program or choose another port with {option}")
 
 
-def free_port() -> int:
-    """Ask the system for a loopback port that nobody has.
+def reserve_port() -> socket.socket:
+    """Take a loopback port that nobody has, and keep it from everybody else until the socket is closed.
 
-    For the control port: certificates name it before anybody listens there.
+    For the control port: certificates name it before anybody listens there. Whoever binds it with SO_REUSEADDR, as
+    servers do, may listen on it meanwhile; the system gives it to no connection.
     """
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
+    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
 
 
 def write_endpoints(path: Path, endpoints: Endpoints) -> None:

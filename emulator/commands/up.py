@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from emulator.clock_control import read_clock
 from emulator.commands.options import CONFIG, STATE_DIRECTORY, CommandFailed, complain
 from emulator.commands.welcome import show_welcome
 from emulator.config import Config, default_config, load_config
-from emulator.listeners import Endpoints, Listeners, free_port, write_endpoints
+from emulator.listeners import Endpoints, Listeners, reserve_port, write_endpoints
 from emulator.logs import configure_logging
 from emulator.process import Process
 from emulator.state import StateDirectory
@@ -47,9 +48,10 @@ def up(
     configure_logging(verbose=verbose)
     with complain():
         state = None if ephemeral else StateDirectory(state_dir)
-        with SqliteStore(state.database if state is not None else ":memory:") as store:
-            declared = _configuration(config, store)
-            declared = _with_ports(declared, mqtt=mqtt_port, https=https_port, control=control_port)
+        with SqliteStore(state.database if state is not None else ":memory:") as store, ExitStack() as held:
+            declared = _with_ports(
+                _configuration(config, store), held, mqtt=mqtt_port, https=https_port, control=control_port
+            )
             run(declared, store, state, wait_file)
 
 
@@ -125,17 +127,18 @@ def _announce(process: Process, state: StateDirectory | None, wait_file: Path | 
         write_endpoints(wait_file, endpoints)
 
 
-def _with_ports(config: Config, *, mqtt: int | None, https: int | None, control: int | None) -> Config:
+def _with_ports(config: Config, held: ExitStack, *, mqtt: int | None, https: int | None, control: int | None) -> Config:
     """Let the command line's ports take the place of the declared ones; an HTTPS port that is named has no fallback.
 
-    A control port of 0 becomes a free one here: the certificates made before anybody listens say where it is.
+    A control port of 0 becomes a free one here, which is kept free until `held` is closed: the certificates made
+    before anybody listens say where it is.
     """
     named = {"mqtt": mqtt, "https": https, "control": control}
     update: dict[str, int | None] = {name: port for name, port in named.items() if port is not None}
     if https is not None:
         update["https_fallback"] = None
     if update.get("control", config.ports.control) == 0:
-        update["control"] = free_port()
+        update["control"] = held.enter_context(reserve_port()).getsockname()[1]
     return config.model_copy(update={"ports": config.ports.model_copy(update=update)})
 
 
