@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROOMS := adr broker certs device_sim dps emulator hub
 
-.PHONY: help install demo test check format unit bench docs fuzz clean
+.PHONY: help install demo test load check format unit bench docs fuzz clean
 help:
 	@echo "make demo    start the emulator, onboard 25 devices, renew one certificate"
 	@echo "make test    the whole suite, official SDK included"
 	@echo "make check   format, lint, types, room rule, unit tests"
+	@echo "make load    the long and heavy tests: 200 devices in a storm, 1,000 under a revocation"
 	@echo "make bench   the budgets table, as ratios in one run"
 	@echo "make docs    the page of assumptions, from the code"
 	@echo "make fuzz    a minute of malformed MQTT against the front"
@@ -44,6 +45,10 @@ unit: install
 test: install .venv-sdk/.installed
 	$(BIN)/pytest -q -n 2 tests/unit tests/properties
 	$(BIN)/pytest -m "not load" tests/contract tests/security tests/conformance
+
+# Minutes of load each: a storm of faults over 200 devices, a revocation under 1,000.
+load: install
+	$(BIN)/pytest -m load tests
 
 demo: install
 	$(BIN)/hublet demo

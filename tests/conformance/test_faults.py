@@ -68,6 +68,7 @@ def ask(
             return error.code, json.loads(error.read())
 
 
+@pytest.mark.load
 def test_fleet_survives_a_storm(start: Any, tmp_path: Path) -> None:
     """All 200 devices are at the hub in the end, each with its own certificate, and none came before it was told to."""
     emulator = start(config=CONFIG + "faults: {profile: storm, seed: 7}\n")
@@ -86,6 +87,7 @@ def test_fleet_survives_a_storm(start: Any, tmp_path: Path) -> None:
     assert "dropped-acknowledgement at" in listed.stdout
 
 
+@pytest.mark.load
 def test_fleet_that_never_tries_again_does_not_survive_a_storm(start: Any, tmp_path: Path) -> None:
     """The same run without retries fails, so the storm is one."""
     emulator = start(config=CONFIG + "faults: {profile: storm, seed: 7}\n")
