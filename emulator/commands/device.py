@@ -103,7 +103,7 @@ async def _live_one(
 async def _connect_and_send(
     one: Device, home: Path, messages: int, interval: float, *, renew: bool, live: bool
 ) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     session = await one.connect()
     try:
         console.print(f"connected to {session.assignment.hub} as {session.assignment.device_id}")

@@ -129,7 +129,7 @@ def keys(
     key_type: Annotated[KeyType, typer.Option("--type", help="Of the keys.")] = KeyType.P256,
 ) -> None:
     """Make a pool of private keys, so that making them is not what a run measures; one that is there is kept."""
-    console = Console(highlight=False, stderr=True)
+    console = Console(highlight=False, soft_wrap=True, stderr=True)
     with complain():
         if _is_enough(out, key_type, count):
             console.print(f"{out} is there already, with enough {key_type.value} keys")

@@ -138,7 +138,7 @@ def run_worker(scenario: Scenario, endpoint: Endpoint, place: _Place) -> int:
         from device_sim.locust_worker import Worker  # noqa: PLC0415
     except ImportError as error:
         raise CommandFailed(MISSING.format(error.name)) from error
-    console = Console(highlight=False, stderr=True)
+    console = Console(highlight=False, soft_wrap=True, stderr=True)
     fleet = Worker(scenario, partial(_prepare, scenario, endpoint, console))
     interrupts = _on_interrupt(fleet.leave)
     try:
