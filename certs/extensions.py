@@ -10,6 +10,9 @@ from cryptography.x509.oid import NameOID
 
 ExtensionT = TypeVar("ExtensionT", bound=x509.ExtensionType)
 
+# What `cryptography` raises for a name: TypeError where an attribute's type does not go with its string type.
+UNDECODABLE_NAME = (ValueError, TypeError)
+
 
 class MalformedCertificate(ValueError):
     """A certificate whose names or extensions cannot be decoded."""
@@ -18,15 +21,22 @@ class MalformedCertificate(ValueError):
 def load_certificate(der: bytes) -> x509.Certificate:
     """Parse one DER certificate; its names and extensions are decoded when they are read.
 
+    A signature is whole bytes: bits left unused would let the same signed certificate have a second thumbprint.
+
     Raises:
         MalformedCertificate: it is not one.
     """
     try:
-        return x509.load_der_x509_certificate(der)
+        with foreign_encodings():
+            certificate = x509.load_der_x509_certificate(der)
     except ValueError as error:
         raise MalformedCertificate(f"not a DER certificate: {error}") from error
     except x509.InvalidVersion as error:
         raise MalformedCertificate(f"not an X.509 certificate: version {error.parsed_version}") from error
+    # The signature's BIT STRING ends the DER; the byte before its content counts the bits left unused.
+    if unused := der[-len(certificate.signature) - 1]:
+        raise MalformedCertificate(f"not a DER certificate: its signature leaves {unused} bits unused")
+    return certificate
 
 
 def decode_names(certificate: x509.Certificate) -> None:
@@ -35,14 +45,17 @@ def decode_names(certificate: x509.Certificate) -> None:
     Raises:
         MalformedCertificate: one of them cannot be decoded.
     """
-    with any_name_length():
+    with foreign_encodings():
         subject_of(certificate)
         issuer_of(certificate)
 
 
 @contextmanager
-def any_name_length() -> Iterator[None]:
-    """Decode foreign names without `cryptography` warning the process about lengths that X.520 does not allow."""
+def foreign_encodings() -> Iterator[None]:
+    """Decode what others encoded without `cryptography` warning the process.
+
+    It warns of names longer than X.520 allows and of serial numbers that are not positive.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
@@ -70,7 +83,7 @@ def subject_of(certificate: x509.Certificate) -> x509.Name:
     """
     try:
         return certificate.subject
-    except ValueError as error:
+    except UNDECODABLE_NAME as error:
         raise MalformedCertificate(f"its subject cannot be decoded: {error}") from error
 
 
@@ -82,8 +95,14 @@ def issuer_of(certificate: x509.Certificate) -> x509.Name:
     """
     try:
         return certificate.issuer
-    except ValueError as error:
+    except UNDECODABLE_NAME as error:
         raise MalformedCertificate(f"its issuer cannot be decoded: {error}") from error
+
+
+def serial_number_of(certificate: x509.Certificate) -> int:
+    """Read the serial number, which others may have made zero or negative."""
+    with foreign_encodings():
+        return certificate.serial_number
 
 
 def common_name_of(certificate: x509.Certificate) -> str | None:

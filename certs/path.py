@@ -23,7 +23,14 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
-from certs.extensions import MalformedCertificate, any_name_length, extension_of, issuer_of, subject_of
+from certs.extensions import (
+    MalformedCertificate,
+    extension_of,
+    foreign_encodings,
+    issuer_of,
+    serial_number_of,
+    subject_of,
+)
 
 # A chain of 3 is usual. Source: assumed.
 MAX_INTERMEDIATES = 8
@@ -84,7 +91,7 @@ def validate_path(
         return PathRefusal(PathError.UNSUITABLE, detail)
     now = now.replace(microsecond=0)
     try:
-        with any_name_length():
+        with foreign_encodings():
             return _outside_validity(leaf, now) or _validate(leaf, intermediates, anchors, now)
     except MalformedCertificate as error:
         return PathRefusal(PathError.UNSUITABLE, f"a presented certificate is malformed: {error}"[:MAX_DETAIL])
@@ -99,7 +106,7 @@ def walk_issuers(leaf: x509.Certificate, intermediates: Sequence[x509.Certificat
         MalformedCertificate: a name cannot be decoded.
     """
     walked = [leaf]
-    with any_name_length():
+    with foreign_encodings():
         while len(walked) <= MAX_INTERMEDIATES:
             issuers = (one for one in intermediates if one not in walked and _may_have_issued(one, walked[-1]))
             issuer = next(issuers, None)
@@ -292,7 +299,7 @@ def _unknown_issuer(
 
 
 def _describe(certificate: x509.Certificate) -> str:
-    return f"{_name(subject_of(certificate))} (serial {certificate.serial_number:x})"
+    return f"{_name(subject_of(certificate))} (serial {serial_number_of(certificate):x})"
 
 
 def _name(name: x509.Name) -> str:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from cryptography import x509
 
-from certs.extensions import MalformedCertificate, decode_names, load_certificate
+from certs.extensions import MalformedCertificate, decode_names, load_certificate, serial_number_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class PeerChain:
             leaf = self.leaf
         except MalformedCertificate:
             return ""
-        return f"{leaf.serial_number:x}" if leaf is not None else ""
+        return f"{serial_number_of(leaf):x}" if leaf is not None else ""
 
     @cached_property
     def sha1_thumbprint(self) -> str:

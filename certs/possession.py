@@ -6,6 +6,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from certs.extensions import MalformedCertificate, subject_of
 from certs.path import PathRefusal, validate_path
 
 
@@ -27,9 +28,10 @@ def refuse_possession(
     Source: how-to-verify-certificates.md (documented).
     """
     try:
-        names = [attribute.value for attribute in proof.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    except ValueError as error:
-        return f"the verification certificate's subject cannot be decoded: {error}"
+        subject = subject_of(proof)
+    except MalformedCertificate as error:
+        return f"the verification certificate is malformed: {error}"
+    names = [attribute.value for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if names != [verification_code]:
         return "the verification certificate's common name is not the verification code"
     path = validate_path(proof, (), (authority,), now)

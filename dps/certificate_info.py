@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
+from certs.extensions import serial_number_of
 from dps.timestamp import format_timestamp
 
 
@@ -31,7 +32,7 @@ def describe_certificate(certificate: x509.Certificate) -> CertificateInfo:
         issuer_name=certificate.issuer.rfc4514_string(),
         not_before_utc=format_timestamp(certificate.not_valid_before_utc),
         not_after_utc=format_timestamp(certificate.not_valid_after_utc),
-        serial_number=f"{certificate.serial_number:X}",
+        serial_number=f"{serial_number_of(certificate):X}",
         version=certificate.version.value + 1,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certs.extensions import serial_number_of
 from certs.pem import parse_pem_certificates
 from dps.attestation_mechanism import EnrolledCertificate
 from dps.ca_certificates import CaCertificate
@@ -127,7 +128,7 @@ def _describe(service: str, uploaded: CaCertificate | HubCertificate) -> dict[st
         "service": service,
         "name": uploaded.name,
         "subject": certificate.subject.rfc4514_string(),
-        "serialNumber": f"{certificate.serial_number:x}",
+        "serialNumber": f"{serial_number_of(certificate):x}",
         "notAfter": certificate.not_valid_after_utc.isoformat().replace("+00:00", "Z"),
         "isVerified": uploaded.is_verified,
         "verificationCode": uploaded.verification_code,

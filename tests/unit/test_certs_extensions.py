@@ -15,6 +15,7 @@ from certs.extensions import (
     extension_of,
     issuer_of,
     load_certificate,
+    serial_number_of,
     single_common_name,
     subject_of,
 )
@@ -101,6 +102,36 @@ def test_undecodable_name(which, good, bad):
     for read in (decode_names, {"subject": common_name_of, "issuer": issuer_of}[which]):
         with pytest.raises(MalformedCertificate, match=which):
             read(certificate)
+
+
+def test_attribute_whose_string_type_is_not_its_own_makes_the_name_undecodable():
+    """A UTF8String turned into a BIT STRING: `cryptography` raises a TypeError for it."""
+    der = der_with().replace(b"\x0c\x0asensor-001", b"\x03\x0a\x00ensor-001")
+    with pytest.raises(MalformedCertificate, match="subject"):
+        decode_names(load_certificate(der))
+
+
+def test_signature_with_unused_bits_is_not_the_same_certificate_twice():
+    """One signed certificate has one encoding, so one thumbprint."""
+    der = next(der for der in map(der_with_serial, range(1, 99)) if der[-1] % 2 == 0)
+    length = len(load_certificate(der).signature)
+    with pytest.raises(MalformedCertificate, match="leaves 1 bits unused"):
+        load_certificate(der[: -length - 1] + b"\x01" + der[-length:])
+
+
+@pytest.mark.parametrize("serial", [b"\x00", b"\x87"])
+def test_serial_number_that_is_not_positive_is_read_without_a_warning(serial):
+    """RFC 5280 4.1.2.2: users should be prepared to handle such certificates gracefully."""
+    der = der_with_serial(7).replace(b"\x02\x01\x07", b"\x02\x01" + serial, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert serial_number_of(load_certificate(der)) <= 0
+
+
+def der_with_serial(serial: int) -> bytes:
+    name = name_of("sensor-001")
+    builder = x509.CertificateBuilder(name, name, KEY.public_key(), serial, NOW, NOW + timedelta(days=1))
+    return builder.sign(KEY, signature_hash(KEY)).public_bytes(Encoding.DER)
 
 
 def der_named(common_name: str) -> bytes:
