@@ -1,51 +1,83 @@
-"""The command line of hublet."""
+"""The command line of hublet.
+
+A command's module is imported when the command is called, or when all are listed: together they take a second.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from emulator.commands.adr import adr
-from emulator.commands.audit import audit
-from emulator.commands.c2d import c2d
-from emulator.commands.ca import ca
-from emulator.commands.clock import clock
-from emulator.commands.demo import demo
-from emulator.commands.dev_ca import dev_ca
-from emulator.commands.device import device
-from emulator.commands.events import events
-from emulator.commands.fault import fault
-from emulator.commands.fleet import fleet
-from emulator.commands.inspect import env, hosts, info
-from emulator.commands.method import method
-from emulator.commands.quota import quota
-from emulator.commands.reset import reset
-from emulator.commands.twin import twin
-from emulator.commands.up import up
+# The module below `emulator.commands` of each command, in the order of `hublet --help`. The module names the command
+# (a function, or a Typer of several) as it is named here, with underscores.
+MODULES = {
+    "up": "up",
+    "info": "inspect",
+    "env": "inspect",
+    "hosts": "inspect",
+    "events": "events",
+    "audit": "audit",
+    "demo": "demo",
+    "reset": "reset",
+    "clock": "clock",
+    "adr": "adr",
+    "ca": "ca",
+    "dev-ca": "dev_ca",
+    "device": "device",
+    "fleet": "fleet",
+    "twin": "twin",
+    "method": "method",
+    "c2d": "c2d",
+    "fault": "fault",
+    "quota": "quota",
+}
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        command = getattr(import_module(f"emulator.commands.{MODULES[name]}"), name.replace("-", "_"))
+        if isinstance(command, typer.Typer):
+            group = command
+        else:
+            group = typer.Typer(add_completion=False)
+            group.command()(command)
+        found = get_command(group)
+        found.name = name
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODULES)
+
+    def __len__(self) -> int:
+        return len(MODULES)
+
+
+class _Hublet(TyperGroup):
+    """The group of all commands."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        commands: Any = _Commands()
+        self.commands = commands
+
 
 app = typer.Typer(
     name="hublet",
-    help="Azure IoT Hub, Device Provisioning Service and certificate management on one laptop.",
+    cls=_Hublet,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command()(up)
-app.command()(info)
-app.command()(env)
-app.command()(hosts)
-app.command()(events)
-app.command()(audit)
-app.command()(demo)
-app.command()(reset)
-app.add_typer(clock, name="clock")
-app.add_typer(adr, name="adr")
-app.add_typer(ca, name="ca")
-app.add_typer(dev_ca, name="dev-ca")
-app.add_typer(device, name="device")
-app.add_typer(fleet, name="fleet")
-app.add_typer(twin, name="twin")
-app.add_typer(method, name="method")
-app.add_typer(c2d, name="c2d")
-app.add_typer(fault, name="fault")
-app.add_typer(quota, name="quota")
+
+
+@app.callback()
+def hublet() -> None:
+    """Azure IoT Hub, Device Provisioning Service and certificate management on one laptop."""
 
 
 def main() -> None:

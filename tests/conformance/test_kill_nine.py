@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from certs.keys import KeyType, generate_key
 from device_sim.credential import ClientCertificate
 from emulator.bootstrap import open_dev_ca
@@ -82,6 +84,7 @@ def credentials(state_dir: Path) -> list[ClientCertificate]:
     return made
 
 
+@pytest.mark.slow
 async def test_nothing_acknowledged_is_lost_by_kill_nine(tmp_path: Path) -> None:
     """200 devices onboard, send and renew while the emulator is killed again and again: it stands by every answer."""
     emulator = start_emulator(tmp_path)

@@ -149,6 +149,7 @@ def assert_issuers_rotated(world: Field) -> None:
         assert len(identifiers) == 2, f"leaves of policy {policy} have {len(identifiers)} issuers"
 
 
+@pytest.mark.slow
 async def test_fleet_lives_two_years(start: Any, tmp_path: Path) -> None:
     """Each device renews in time, none is ever without key and certificate, and one comes back through DPS."""
     world = Field(start(config=CONFIG), tmp_path / "devices")
