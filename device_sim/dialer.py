@@ -16,11 +16,11 @@ from cryptography.utils import CryptographyDeprecationWarning
 from OpenSSL import SSL
 
 from broker.tls import ServerNotTrusted as UntrustedCertificate
-from broker.tls import ServerTrust, TlsTransport, client_context, presented_by
+from broker.tls import ServerTrust, TcpLink, TlsTransport, client_context, presented_by
 from certs.pem import parse_pem_certificates
 from device_sim.credential import ClientCertificate
 from device_sim.errors import RequestTimeout, ServerNotTrusted, ServerUnreachable
-from device_sim.tcp_link import TcpLink, begin_connecting, connect
+from device_sim.tcp_socket import begin_connecting, connect
 from device_sim.timer_wheel import TimerWheel
 from device_sim.tls_client import DeviceTransport, client_connection
 

@@ -24,6 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Goes with `pytest -n 2 --dist loadgroup --no-loadscope-reorder`.
     """
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    on_azure_ports = {item.path for item in items if "azure_ports_emulator" in getattr(item, "fixturenames", ())}
     for item in items:
-        needs_ports = "azure_ports_emulator" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("azure-ports" if needs_ports else item.path.stem))
+        item.add_marker(pytest.mark.xdist_group("azure-ports" if item.path in on_azure_ports else item.path.stem))

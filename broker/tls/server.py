@@ -4,12 +4,20 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from OpenSSL import SSL
 
+from broker.tls.tcp_link import TcpLink
 from broker.tls.transport import TlsTransport
 
 logger = logging.getLogger("broker")
+
+BACKLOG: Final = 4096
+# A storm of clients must not keep those waiting who are here already.
+_ACCEPTED_AT_ONCE: Final = 128
+# How long to leave the door shut when a client cannot be let in, usually because no more files may be open.
+_ACCEPT_AGAIN_SECONDS: Final = 1.0
 
 
 class TlsServer:
@@ -32,12 +40,12 @@ class TlsServer:
         self._above = above
         self._handshake_seconds = handshake_seconds
         self._handshaking: dict[TlsTransport, float] = {}
-        self._servers: list[asyncio.Server] = []
+        self._listening: list[socket.socket] = []
 
     @property
     def ports(self) -> tuple[int, ...]:
         """The bound ports, one for each address."""
-        return tuple(sock.getsockname()[1] for server in self._servers for sock in server.sockets)
+        return tuple(sock.getsockname()[1] for sock in self._listening)
 
     async def listen(self, addresses: Sequence[str], port: int) -> int:
         """Bind every address to one port (0 lets the system choose it) and return the port.
@@ -49,8 +57,30 @@ class TlsServer:
         for address in addresses:
             sock = bind(address, port)
             port = sock.getsockname()[1]
-            self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=4096))
+            self._listening.append(sock)
+        for sock in self._listening:
+            sock.listen(BACKLOG)
+            loop.add_reader(sock, self._accept_from, sock)
         return port
+
+    def _accept_from(self, listening: socket.socket) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                sock, peer = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                logger.warning("no connection accepted, next try in %g s: %s", _ACCEPT_AGAIN_SECONDS, error)
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listening)
+                loop.call_later(_ACCEPT_AGAIN_SECONDS, self._accept_again, listening)
+                return
+            sock.setblocking(False)
+            TcpLink(sock, self._accept(), peer).start()
+
+    def _accept_again(self, listening: socket.socket) -> None:
+        if listening in self._listening:
+            asyncio.get_running_loop().add_reader(listening, self._accept_from, listening)
 
     def _accept(self) -> TlsTransport:
         other = self.context_of_next() if self.context_of_next is not None else None
@@ -74,18 +104,18 @@ class TlsServer:
 
     async def close(self) -> None:
         """Stop listening and drop the handshakes under way."""
-        for server in self._servers:
-            server.close()
+        for sock in self._listening:
+            asyncio.get_running_loop().remove_reader(sock)
+            sock.close()
+        self._listening.clear()
         for transport in list(self._handshaking):
             transport.abort()
-        self._servers.clear()
 
 
 def bind(address: str, port: int) -> socket.socket:
-    """Make a listening socket.
+    """Make a socket that can listen.
 
-    Made with IPPROTO_TCP by name: asyncio sets TCP_NODELAY only on such sockets, and without it a small answer
-    waits 40 ms for the peer's delayed ACK.
+    Its TCP_NODELAY passes to what it accepts: without it a small answer waits 40 ms for the peer's delayed ACK.
 
     Raises:
         OSError: the address cannot be bound.
@@ -94,6 +124,7 @@ def bind(address: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address, port))

@@ -254,8 +254,9 @@ async def test_slow_network_delays_its_devices_and_no_others(ran: Any) -> None:
     onboarding = snapshot.latency("onboarding")
     assert errors(snapshot) == {}
     assert onboarding is not None
-    assert onboarding.maximum > 7 * 0.6, "two TLS handshakes, two CONNECTs, SUBSCRIBE, registration and question"
-    assert onboarding.quantile(0.5) < onboarding.maximum / 2
+    delays = 7 * 0.6  # two TLS handshakes, two CONNECTs, SUBSCRIBE, registration and question
+    assert onboarding.maximum > delays
+    assert onboarding.quantile(0.1) < delays, "the quickest devices are not delayed, however busy the machine is"
 
 
 # --- a power loss in a renewal: what the pending pair is for ---

@@ -154,7 +154,8 @@ def test_interrupted_master_lets_devices_leave_and_reports(quick: RunningEmulato
     """One Ctrl-C on the master ends the whole fleet in order."""
     scenario = {**SCENARIO, "devices": 6, "id_template": "stay-{number}", "behaviour": {}, "thresholds": []}
     run = Run(quick, tmp_path, scenario)
-    wait_until_connected(quick, "stay-6")
+    for number in range(1, 7):  # each worker's devices
+        wait_until_connected(quick, f"stay-{number}")
     run.master.send_signal(signal.SIGINT)
     outcome = run.end()
     assert outcome.exit_code == 130, outcome.text

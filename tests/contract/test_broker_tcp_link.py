@@ -1,13 +1,16 @@
-"""What `TcpLink` relies on of the loop and of sockets, and what the protocols above rely on of it."""
+"""What `TcpLink` and `TlsServer` rely on of the loop and of sockets, and what the protocols above rely on of them."""
 
 import asyncio
+import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from device_sim.tcp_link import HIGH_WATER_BYTES, LOW_WATER_BYTES, TcpLink, begin_connecting, connect, open_socket
+from broker.tls import TlsServer, refusing_context
+from broker.tls.tcp_link import HIGH_WATER_BYTES, LOW_WATER_BYTES, TcpLink
+from device_sim.tcp_socket import begin_connecting, connect, open_socket
 
 
 class Above(asyncio.BufferedProtocol):
@@ -138,6 +141,90 @@ async def test_protocol_may_close_while_it_is_handed_the_link(ends: Any) -> None
     assert await above.lost is None
 
 
+async def test_protocol_that_fails_hears_no_more(ends: Any, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Above):
+        def buffer_updated(self, nbytes: int) -> None:
+            super().buffer_updated(nbytes)
+            raise RuntimeError("in the middle of a packet")
+
+    mine, peer = ends
+    above = Failing()
+    TcpLink(mine, above).start()
+    peer.send(b"one")
+    assert isinstance(await above.lost, RuntimeError)
+    assert peer.recv(10) == b""
+    assert above.heard == b"one"
+    assert "connection dropped: internal error" in caplog.text
+
+
+async def test_nothing_is_read_while_it_is_paused(ends: Any) -> None:
+    mine, peer = ends
+    link, above = started(mine)
+    link.pause_reading()
+    link.pause_reading()
+    assert not link.is_reading()
+    peer.send(b"early")
+    await asyncio.sleep(0.01)
+    assert above.heard == b""
+    link.resume_reading()
+    assert link.is_reading()
+    await soon(lambda: above.heard == b"early")
+    link.abort()
+    link.resume_reading()
+    assert not link.is_reading()
+
+
+# --- accepting ---
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[TlsServer]:
+    server = TlsServer(refusing_context(), asyncio.Protocol)
+    await server.listen(("127.0.0.1",), 0)
+    yield server
+    await server.close()
+
+
+async def test_accepted_connection_has_no_delay_and_knows_its_peer(server: TlsServer) -> None:
+    """TCP_NODELAY passes from the listening socket on."""
+    with socket.create_connection(("127.0.0.1", server.ports[0])) as client:
+        await soon(lambda: server._handshaking)
+        (transport,) = server._handshaking
+        accepted = transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        assert not accepted.getblocking()
+        assert transport.get_extra_info("peername") == client.getsockname()
+
+
+async def test_storm_is_accepted_in_portions(server: TlsServer) -> None:
+    """So that those who are there already have their turn between them."""
+    clients = [socket.create_connection(("127.0.0.1", server.ports[0])) for _ in range(200)]
+    assert len(server._handshaking) == 0
+    server._accept_from(server._listening[0])
+    assert len(server._handshaking) == 128
+    await soon(lambda: len(server._handshaking) == 200)
+    for each in clients:
+        each.close()
+
+
+async def test_listener_comes_back_when_files_are_free_again(
+    server: TlsServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Out of file descriptors the door shuts for a while instead of spinning, and says why."""
+    monkeypatch.setattr("broker.tls.server._ACCEPT_AGAIN_SECONDS", 0.01)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as client:
+        # Below the number of what is open: nothing more may be.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, limits[1]))
+        try:
+            client.connect(("127.0.0.1", server.ports[0]))
+            await soon(lambda: "no connection accepted" in caplog.text)
+            assert "Too many open files" in caplog.text
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await soon(lambda: server._handshaking)
+
+
 # --- connecting ---
 
 
@@ -198,7 +285,7 @@ async def test_next_address_is_tried_when_one_refuses(listener: socket.socket, m
 async def test_cancelled_connect_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[socket.socket] = []
     monkeypatch.setattr(
-        "device_sim.tcp_link.open_socket", lambda family: opened.append(open_socket(family)) or opened[-1]
+        "device_sim.tcp_socket.open_socket", lambda family: opened.append(open_socket(family)) or opened[-1]
     )
 
     async def never(*_: Any) -> None:
