@@ -24,6 +24,8 @@ SCHEMA_VERSION = 2
 SEQUENCE_BITS = 40
 # Records kept in memory: some 20 MB at most, for records of the size of a device's.
 MAX_RECENT = 16_384
+# Lists kept in memory, of each table until it is written to: issuing CAs, enrollments, what every CONNECT goes through.
+MAX_LISTS, MAX_LISTED = 64, 64
 
 SCHEMA = """
 CREATE TABLE records (
@@ -76,6 +78,7 @@ class SqliteStore:
         # What was read or written lately. True to the file, because nobody else writes it, and because what is undone
         # is forgotten here too.
         self._recent: dict[tuple[str, str], Record | None] = {}
+        self._lists: dict[str, dict[tuple[str, str, int], list[Record]]] = {}
         self._failure: str | None = None
         self._lock: LockFile | None = None
         if str(path) != ":memory:":
@@ -122,6 +125,7 @@ class SqliteStore:
         if not rows:
             raise self._mismatch(table, key, expected)
         revision = int(rows[0][0])
+        self._lists.pop(table, None)
         self._remember((table, key), Record(key, value, revision))
         return revision
 
@@ -137,6 +141,7 @@ class SqliteStore:
             if (record.revision if record else 0) != expected:
                 raise self._mismatch(table, key, expected)
         rows = self._write(DELETE, (table, key))
+        self._lists.pop(table, None)
         self._remember((table, key), None)
         return bool(rows)
 
@@ -146,9 +151,16 @@ class SqliteStore:
         Raises:
             StoreError: the file could not be read.
         """
+        lists = self._lists.setdefault(table, {})
+        known = lists.get((prefix, after, limit))
+        if known is not None:
+            return known.copy()
         end = _successor(prefix)
         rows = self._query(LIST, (table, prefix, after, end, end, limit))
-        return [Record(*row) for row in rows]
+        records = [Record(*row) for row in rows]
+        if len(lists) < MAX_LISTS and len(records) <= MAX_LISTED:
+            lists[prefix, after, limit] = records.copy()
+        return records
 
     def append(self, stream: str, header: str, body: bytes = b"") -> int:
         """Add an entry to the end of a stream and return its sequence number; it is written at the commit.
@@ -279,6 +291,7 @@ class SqliteStore:
         self._pending.clear()
         self._tails.clear()
         self._recent.clear()
+        self._lists.clear()
         undone = "everything since the last commit is undone"
         self._failure = f"the state {self._path} could not be written, {undone}: {error}"
         logger.error("%s", self._failure)
