@@ -10,7 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from certs.extensions import UNDECODABLE_NAME, foreign_encodings, single_common_name
+from certs.extensions import UNDECODABLE, foreign_encodings, single_common_name
 from certs.keys import PublicKey, key_type_of
 
 # Source: azure-iot-sdk-csharp feature/iot-csr-preview csr-scenarions.md (sdk).
@@ -106,7 +106,7 @@ def _load(der: bytes) -> tuple[x509.CertificateSigningRequest, x509.Name]:
         csr = x509.load_der_x509_csr(der)
         with foreign_encodings():
             subject = csr.subject
-    except (*UNDECODABLE_NAME, x509.InvalidVersion) as error:
+    except (*UNDECODABLE, x509.InvalidVersion) as error:
         raise CsrError(
             CsrReason.NOT_PKCS10, f"the {len(der)} bytes of the CSR are not a DER PKCS#10 request: {error}"
         ) from error

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TypeVar
 
 from cryptography import x509
@@ -10,16 +11,16 @@ from cryptography.x509.oid import NameOID
 
 ExtensionT = TypeVar("ExtensionT", bound=x509.ExtensionType)
 
-# What `cryptography` raises for a name: TypeError where an attribute's type does not go with its string type.
-UNDECODABLE_NAME = (ValueError, TypeError)
+# What `cryptography` raises for names and extensions: TypeError where the type of a value does not go with its place.
+UNDECODABLE = (ValueError, TypeError)
 
 
 class MalformedCertificate(ValueError):
-    """A certificate whose names or extensions cannot be decoded."""
+    """A certificate whose names, validity or extensions cannot be decoded."""
 
 
 def load_certificate(der: bytes) -> x509.Certificate:
-    """Parse one DER certificate; its names and extensions are decoded when they are read.
+    """Parse one DER certificate; its names, validity and extensions are decoded when they are read.
 
     A signature is whole bytes: bits left unused would let the same signed certificate have a second thumbprint.
 
@@ -39,8 +40,8 @@ def load_certificate(der: bytes) -> x509.Certificate:
     return certificate
 
 
-def decode_names(certificate: x509.Certificate) -> None:
-    """Decode the subject and the issuer, which the certificate remembers.
+def decode_fields(certificate: x509.Certificate) -> None:
+    """Decode the subject, the issuer and the validity, so that whoever reads them later meets no error.
 
     Raises:
         MalformedCertificate: one of them cannot be decoded.
@@ -48,6 +49,7 @@ def decode_names(certificate: x509.Certificate) -> None:
     with foreign_encodings():
         subject_of(certificate)
         issuer_of(certificate)
+    validity_of(certificate)
 
 
 @contextmanager
@@ -71,7 +73,7 @@ def extension_of(certificate: x509.Certificate, extension: type[ExtensionT]) -> 
         return certificate.extensions.get_extension_for_class(extension).value
     except x509.ExtensionNotFound:
         return None
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except (*UNDECODABLE, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise MalformedCertificate(f"its extensions cannot be decoded: {error}") from error
 
 
@@ -83,7 +85,7 @@ def subject_of(certificate: x509.Certificate) -> x509.Name:
     """
     try:
         return certificate.subject
-    except UNDECODABLE_NAME as error:
+    except UNDECODABLE as error:
         raise MalformedCertificate(f"its subject cannot be decoded: {error}") from error
 
 
@@ -95,8 +97,20 @@ def issuer_of(certificate: x509.Certificate) -> x509.Name:
     """
     try:
         return certificate.issuer
-    except UNDECODABLE_NAME as error:
+    except UNDECODABLE as error:
         raise MalformedCertificate(f"its issuer cannot be decoded: {error}") from error
+
+
+def validity_of(certificate: x509.Certificate) -> tuple[datetime, datetime]:
+    """Read the first and the last moment of the validity.
+
+    Raises:
+        MalformedCertificate: one of them is no date, as in the year 0.
+    """
+    try:
+        return certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except ValueError as error:
+        raise MalformedCertificate(f"its validity cannot be decoded: {error}") from error
 
 
 def serial_number_of(certificate: x509.Certificate) -> int:

@@ -10,7 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, SignatureAlgorithmOID
 
-from certs.extensions import ExtensionT, MalformedCertificate, decode_names, extension_of
+from certs.extensions import ExtensionT, MalformedCertificate, decode_fields, extension_of
 from certs.keys import PrivateKey, key_type_of, signature_hash
 from certs.path import issued_by
 
@@ -83,7 +83,7 @@ def check_signed_ca(request: x509.CertificateSigningRequest, chain: Sequence[x50
         )
     try:
         for certificate in chain:
-            decode_names(certificate)
+            decode_fields(certificate)
         for rule in _RULES:
             rule(chain[0], request)
         _check_validity(chain[0], now)

@@ -24,12 +24,14 @@ from cryptography.x509.verification import (
 )
 
 from certs.extensions import (
+    UNDECODABLE,
     MalformedCertificate,
     extension_of,
     foreign_encodings,
     issuer_of,
     serial_number_of,
     subject_of,
+    validity_of,
 )
 
 # A chain of 3 is usual. Source: assumed.
@@ -232,7 +234,7 @@ def _verify(path: tuple[x509.Certificate, ...], now: datetime, *, explain: bool)
     verifier = _POLICY.time(now).store(_store_of(anchor)).build_client_verifier()
     try:
         return ValidPath(tuple(verifier.verify(leaf, intermediates).chain))
-    except (VerificationError, ValueError, UnsupportedAlgorithm, x509.UnsupportedGeneralNameType) as error:
+    except (VerificationError, *UNDECODABLE, UnsupportedAlgorithm, x509.UnsupportedGeneralNameType) as error:
         unsuitable = f"{_describe(leaf)} has no valid path: {str(error)[:MAX_DETAIL]}"
     for certificate, issuer in pairwise(path) if explain else ():
         if refusal := _unsigned(certificate, issuer):
@@ -277,9 +279,10 @@ def _unsigned(certificate: x509.Certificate, issuer: x509.Certificate) -> PathRe
 
 
 def _outside_validity(certificate: x509.Certificate, now: datetime) -> PathRefusal | None:
-    if now > (last := certificate.not_valid_after_utc):
+    first, last = validity_of(certificate)
+    if now > last:
         return PathRefusal(PathError.EXPIRED, f"{_describe(certificate)} expired at {last}; it is {now}")
-    if now < (first := certificate.not_valid_before_utc):
+    if now < first:
         detail = f"{_describe(certificate)} is not valid before {first}; it is {now}"
         return PathRefusal(PathError.NOT_YET_VALID, detail)
     return None

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from cryptography import x509
 
-from certs.extensions import MalformedCertificate, decode_names, load_certificate, serial_number_of
+from certs.extensions import MalformedCertificate, decode_fields, load_certificate, serial_number_of
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class PeerChain:
 
     @cached_property
     def leaf(self) -> x509.Certificate | None:
-        """The presented leaf, its names decoded.
+        """The presented leaf, its names and validity decoded.
 
         Raises:
-            MalformedCertificate: the certificate or one of its names cannot be decoded.
+            MalformedCertificate: the certificate, one of its names or its validity cannot be decoded.
         """
         if not self.der:
             return None
         leaf = load_certificate(self.der[0])
-        decode_names(leaf)
+        decode_fields(leaf)
         return leaf
 
     @cached_property

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from certs.extensions import decode_names
+from certs.extensions import decode_fields
 from certs.keys import PrivateKey
 
 
@@ -33,7 +33,7 @@ def parse_pem_certificates(text: str | bytes) -> tuple[x509.Certificate, ...]:
     except x509.InvalidVersion as error:
         raise ValueError(f"not an X.509 certificate: version {error.parsed_version}") from error
     for certificate in certificates:
-        decode_names(certificate)
+        decode_fields(certificate)
     return certificates
 
 

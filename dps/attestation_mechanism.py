@@ -11,6 +11,7 @@ from functools import cached_property
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certs.extensions import decode_fields, load_certificate
 from certs.pem import parse_pem_certificates
 from dps.errors import BadRequest
 
@@ -128,7 +129,8 @@ def parse_enrolled_certificate(name: str, text: str) -> EnrolledCertificate:
         if "-----BEGIN" in text:
             (certificate,) = parse_pem_certificates(text)
         else:
-            certificate = x509.load_der_x509_certificate(base64.b64decode("".join(text.split()), validate=True))
-    except (ValueError, x509.InvalidVersion):
+            certificate = load_certificate(base64.b64decode("".join(text.split()), validate=True))
+            decode_fields(certificate)
+    except ValueError:
         raise BadRequest(f"{name} is not one certificate as PEM or base64 DER") from None
     return EnrolledCertificate(certificate.public_bytes(Encoding.DER))

@@ -7,7 +7,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.extensions import serial_number_of
+from certs.extensions import MalformedCertificate, extension_of, serial_number_of
 from certs.pem import parse_pem_certificates
 from dps.attestation_mechanism import EnrolledCertificate
 from dps.ca_certificates import CaCertificate
@@ -115,10 +115,10 @@ def _parse(pem: str) -> x509.Certificate:
 
 def _require_authority(certificate: x509.Certificate) -> None:
     try:
-        is_authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
-        is_authority = False
-    if not is_authority:
+        constraints = extension_of(certificate, x509.BasicConstraints)
+    except MalformedCertificate:
+        constraints = None
+    if constraints is None or not constraints.ca:
         raise BadRequest("this is not a CA certificate: it has no basicConstraints CA:TRUE")
 
 

@@ -7,7 +7,7 @@ from cryptography import x509
 from adr.authority import IssuingCa
 from adr.links import LinkedKind
 from adr.registry import AdrRegistry
-from certs.extensions import single_common_name
+from certs.extensions import serial_number_of, single_common_name
 from certs.identifier import device_identifier
 from certs.path import PathRefusal, ValidPath, validate_path
 from certs.peer import PeerChain
@@ -89,7 +89,7 @@ class CertificateAccess:
         namespace = self._link.namespace
         if namespace is None:
             return None
-        return self._adr.known_issuer(namespace, user.device_id, leaf.serial_number, chain.sha256_thumbprint)
+        return self._adr.known_issuer(namespace, user.device_id, serial_number_of(leaf), chain.sha256_thumbprint)
 
     def _trusted(self) -> list[IssuingCa]:
         namespace = self._link.namespace
@@ -113,7 +113,7 @@ class CertificateAccess:
         namespace = issuer.namespace
         if not issuer.is_trusted:
             return Denial(
-                f"certificate {leaf.serial_number:x} of device {user.device_id} was issued by generation "
+                f"certificate {serial_number_of(leaf):x} of device {user.device_id} was issued by generation "
                 f"{issuer.generation} of issuing CA {issuer.name} of namespace {namespace}, which is {issuer.state}"
             )
         device = self._adr.device(namespace, user.device_id)
@@ -123,7 +123,7 @@ class CertificateAccess:
             return Denial(f"device {user.device_id} is disabled in namespace {namespace}")
         if device_identifier(leaf) != device.identifier:
             return Denial(
-                f"certificate {leaf.serial_number:x} of device {user.device_id} was revoked: its device identifier "
+                f"certificate {serial_number_of(leaf):x} of device {user.device_id} was revoked: its device identifier "
                 f"is not the one in namespace {namespace}"
             )
         return Grant(AuthMethod.CERTIFICATE_AUTHORITY, issuer=issuer.thumbprint)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from adr.parsed import Parsed
 from adr.store import Store
+from certs.extensions import MalformedCertificate, extension_of
 from certs.possession import generate_verification_code, refuse_possession
 from hub.errors import ArgumentInvalid, CertificateNotFound, GenericForbidden
 
@@ -127,6 +128,7 @@ def _parse(name: str, text: str) -> HubCertificate:
 
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
+        constraints = extension_of(certificate, x509.BasicConstraints)
+    except MalformedCertificate:
         return False
+    return constraints is not None and constraints.ca

@@ -11,23 +11,29 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from certs.extensions import (
     MalformedCertificate,
     common_name_of,
-    decode_names,
+    decode_fields,
     extension_of,
     issuer_of,
     load_certificate,
     serial_number_of,
     single_common_name,
     subject_of,
+    validity_of,
 )
 from certs.keys import KeyType, generate_key, signature_hash
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 KEY = generate_key(KeyType.P256)
 CA = x509.BasicConstraints(ca=True, path_length=None)
+# From 2050 on dates have four digits for the year (RFC 5280 4.1.2.5).
+IN_2050 = datetime(2050, 11, 23, 12, tzinfo=UTC)
 
 
 def name_of(*common_names: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one) for one in common_names])
+
+
+NAME = name_of("sensor-001")
 
 
 def der_with(*extensions: x509.ExtensionType) -> bytes:
@@ -71,6 +77,16 @@ def test_missing_extension_is_none():
             [x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x04\xa3\x02\x30\x00")],
             id="x400 address",
         ),
+        pytest.param(
+            [
+                x509.UnrecognizedExtension(
+                    ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+                    bytes.fromhex("3012a410300e310c300a06035504030303006162"),
+                )
+            ],
+            id="common name that is a BIT STRING",
+        ),
+        pytest.param([x509.UnrecognizedExtension(ExtensionOID.TLS_FEATURE, b"\x30\x00")], id="no TLS feature"),
     ],
 )
 def test_undecodable_extension(extensions):
@@ -99,7 +115,7 @@ def test_names_are_read():
 def test_undecodable_name(which, good, bad):
     der = der_with().replace(good, bad)
     certificate = load_certificate(der)
-    for read in (decode_names, {"subject": common_name_of, "issuer": issuer_of}[which]):
+    for read in (decode_fields, {"subject": common_name_of, "issuer": issuer_of}[which]):
         with pytest.raises(MalformedCertificate, match=which):
             read(certificate)
 
@@ -108,7 +124,16 @@ def test_attribute_whose_string_type_is_not_its_own_makes_the_name_undecodable()
     """A UTF8String turned into a BIT STRING: `cryptography` raises a TypeError for it."""
     der = der_with().replace(b"\x0c\x0asensor-001", b"\x03\x0a\x00ensor-001")
     with pytest.raises(MalformedCertificate, match="subject"):
-        decode_names(load_certificate(der))
+        decode_fields(load_certificate(der))
+
+
+def test_validity_that_is_no_date_is_undecodable():
+    """There was no year 0: `cryptography` takes the certificate, and raises a ValueError when its dates are read."""
+    builder = x509.CertificateBuilder(NAME, NAME, KEY.public_key(), 7, IN_2050, IN_2050)
+    der = builder.sign(KEY, signature_hash(KEY)).public_bytes(Encoding.DER).replace(b"20501123", b"00001123", 1)
+    for read in (validity_of, decode_fields):
+        with pytest.raises(MalformedCertificate, match="validity"):
+            read(load_certificate(der))
 
 
 def test_signature_with_unused_bits_is_not_the_same_certificate_twice():
@@ -147,7 +172,7 @@ def test_name_of_a_length_that_x520_forbids_is_read_without_a_warning(common_nam
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         certificate = load_certificate(der)
-        decode_names(certificate)
+        decode_fields(certificate)
         assert common_name_of(certificate) == common_name
 
 

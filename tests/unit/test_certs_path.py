@@ -454,6 +454,34 @@ class TestUnfit:
         leaf = handmade("sensor-001", "root", KEY, key, (authority(key_identifier(key)), False))
         assert_refused(validate_path(leaf, [], [root], NOW), PathError.UNSUITABLE, "malformed")
 
+    @pytest.mark.parametrize(
+        ("oid", "value"),
+        [
+            (ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes.fromhex("3012a410300e310c300a06035504030303006162")),
+            (ExtensionOID.NAME_CONSTRAINTS, bytes.fromhex("300aa00830068704") + bytes(4)),
+        ],
+        ids=["common name that is a BIT STRING", "address without a mask"],
+    )
+    def test_extension_with_a_value_of_another_type_never_raises(self, oid, value):
+        """`cryptography` raises a TypeError for these, in the middle of a verification too."""
+        key = generate_key(KeyType.P256)
+        root, broken = handmade("root", "root", key, key, (CA, True)), x509.UnrecognizedExtension(oid, value)
+        for leaf, intermediates in (
+            (handmade("sensor-001", "root", KEY, key, (broken, False)), []),
+            (handmade("sensor-001", "sub", KEY, key), [handmade("sub", "root", key, key, (CA, True), (broken, False))]),
+        ):
+            assert isinstance(validate_path(leaf, intermediates, [root], NOW), PathRefusal | ValidPath)
+
+    def test_validity_that_is_no_date_is_unsuitable(self):
+        key = generate_key(KeyType.P256)
+        years = datetime(2050, 11, 23, tzinfo=UTC)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sub")])
+        builder = x509.CertificateBuilder(name, name, key.public_key(), 7, years, years)
+        der = builder.add_extension(CA, critical=True).sign(key, signature_hash(key)).public_bytes(Encoding.DER)
+        broken = x509.load_der_x509_certificate(der.replace(b"20501123", b"00001123", 1))
+        for leaf, anchors in ((broken, []), (handmade("sensor-001", "sub", KEY, key), [broken])):
+            assert_refused(validate_path(leaf, [], anchors, NOW), PathError.UNSUITABLE, "malformed")
+
     def test_names_of_any_length_are_compared_without_a_warning(self):
         def named(text: str) -> x509.Name:
             return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text, _validate=False)])

@@ -119,6 +119,14 @@ def test_certificate_may_be_pem_or_base64(text: str) -> None:
     assert attestation == X509SigningCertificates(enrolled(ROOT))
 
 
+def test_certificate_whose_name_cannot_be_decoded_is_refused() -> None:
+    """Kept, it would stop every device that is looked for in its group; see `certs.extensions.UNDECODABLE`."""
+    der = ROOT.public_bytes(Encoding.DER).replace(b"\x0c\x0cFactory Root", b"\x03\x0c\x00actory Root")
+    text = base64.b64encode(der).decode()
+    with pytest.raises(BadRequest, match="is not one certificate"):
+        group(attestation=certificates("signingCertificates", primary={"certificate": text}))
+
+
 def test_individual_takes_client_certificates() -> None:
     attestation = certificates("clientCertificates", secondary={"certificate": DER})
     assert individual(attestation=attestation).attestation == X509ClientCertificates(enrolled(ROOT), enrolled(ROOT))

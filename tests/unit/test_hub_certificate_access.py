@@ -7,6 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from certs.authority import CertificateAuthority
 from certs.csr import parse_csr
@@ -227,6 +228,18 @@ def test_device_that_presents_no_certificate_is_refused(house: Any) -> None:
 def test_unreadable_leaf_is_refused(house: Any, authentication: Authentication) -> None:
     house.register("dev1", authentication)
     assert "cannot be read" in house.refusal("dev1", peer_chain=PeerChain((b"not a certificate",)))
+
+
+@pytest.mark.parametrize("authentication", [BY_CA, Authentication(AuthenticationType.SELF_SIGNED)])
+def test_leaf_of_the_year_0_is_refused(house: Any, authentication: Authentication) -> None:
+    """Anybody can make one; it needs no key of anybody else."""
+    house.register("dev1", authentication)
+    key, year = generate_key(KeyType.P256), datetime(2050, 11, 23, tzinfo=UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dev1")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 7, year, year)
+    der = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER).replace(b"20501123", b"00001123", 1)
+    reason = house.refusal("dev1", peer_chain=PeerChain((der,)))
+    assert "cannot be read: its validity cannot be decoded" in reason
 
 
 def test_unreadable_intermediate_is_refused(house: Any, company: Any) -> None:

@@ -71,6 +71,15 @@ def test_certificate_that_is_no_ca_is_refused(certificates: HubCertificates) -> 
         certificates.add("a", leaf)
 
 
+def test_certificate_with_extensions_that_cannot_be_decoded_is_no_ca(certificates: HubCertificates) -> None:
+    key = generate_key(KeyType.P256)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "broken")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(days=1))
+    broken = x509.UnrecognizedExtension(x509.ExtensionOID.TLS_FEATURE, b"\x30\x00")
+    with pytest.raises(ArgumentInvalid, match=r"broken.* is not a CA certificate"):
+        certificates.add("a", builder.add_extension(broken, critical=False).sign(key, hashes.SHA256()))
+
+
 def test_certificate_without_basic_constraints_is_refused(certificates: HubCertificates) -> None:
     key = generate_key(KeyType.P256)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "plain")])
