@@ -1,7 +1,8 @@
 """The control API: plain HTTP on loopback only, for health, connection data, events, CA certificates and hubs."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -11,6 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from emulator.bootstrap import Resources
 from emulator.events import read_events
 from emulator.hub_rest.api import HubRest
+from emulator.visitor import refuse_visitor
+
+logger = logging.getLogger("emulator")
 
 # How long requests under way may take when the process stops: a method call may wait for five minutes.
 STOP_SECONDS = 1.0
@@ -40,10 +44,11 @@ class ControlFront:
         self._resources = resources
         self._hub_rest = hub_rest
         self._routes = routes
+        self._own_hosts = _host_names(resources)
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=STOP_SECONDS)
 
     def _application(self) -> web.Application:
-        application = web.Application()
+        application = web.Application(middlewares=[self._refuse_visitors])
         application.router.add_get("/health", self._get_health)
         application.router.add_get("/info", self._get_information)
         application.router.add_get("/events", self._get_events)
@@ -51,6 +56,17 @@ class ControlFront:
         application.router.add_route("*", "/hubs/{hub}/{path:.*}", self._hub_rest.serve_local)
         application.router.add_routes(self._routes)
         return application
+
+    @web.middleware
+    async def _refuse_visitors(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Let no web page of another origin in, whatever it asks for."""
+        reason = refuse_visitor(request.headers, self._own_hosts)
+        if reason is not None:
+            logger.warning("%s %s: refused: %s", request.method, request.path[:200], reason)
+            raise web.HTTPForbidden(text=f"{reason}\n")
+        return await handler(request)
 
     async def listen(self, address: str, port: int) -> int:
         """Bind to a loopback address and return the port.
@@ -87,6 +103,13 @@ class ControlFront:
     async def _get_server_ca(self, _request: web.Request) -> web.Response:
         pem = self._resources.server_ca.public_bytes(Encoding.PEM)
         return web.Response(body=pem, content_type="application/x-pem-file")
+
+
+def _host_names(resources: Resources) -> frozenset[str]:
+    names = {name for each in resources.dps for name in each.settings.host_names}
+    for hub in resources.hubs:
+        names |= {hub.settings.host_name, *hub.settings.aliases}
+    return frozenset(name.lower() for name in names)
 
 
 def _parse_positions(text: str) -> dict[str, int]:
