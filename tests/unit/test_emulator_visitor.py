@@ -9,9 +9,18 @@ OWN = frozenset({"myhub.azure-devices.net"})
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "localhost:8080", "LOCALHOST:8080", "hub2.localhost:8080", "127.0.0.1:8080", "127.9.9.9", "[::1]:8080",
-     "myhub.azure-devices.net:8080", "MyHub.azure-devices.net"],
-)  # fmt: skip
+    [
+        "localhost",
+        "localhost:8080",
+        "LOCALHOST:8080",
+        "hub2.localhost:8080",
+        "127.0.0.1:8080",
+        "127.9.9.9",
+        "[::1]:8080",
+        "myhub.azure-devices.net:8080",
+        "MyHub.azure-devices.net",
+    ],
+)
 def test_own_names_are_let_in_with_and_without_their_origin(host: str) -> None:
     assert refuse_visitor({"Host": host}, OWN) is None
     assert refuse_visitor({"Host": host, "Origin": f"http://{host}"}, OWN) is None
@@ -24,9 +33,22 @@ def test_program_without_either_header_is_let_in() -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:8080", "localhost.evil.example", "evillocalhost", "127.0.0.1.evil.example", "8.8.8.8",
-     "10.0.0.1:8080", "[2001:db8::1]:8080", "", ":8080", "[", "[::1", "127.0.0.1@evil.example"],
-)  # fmt: skip
+    [
+        "evil.example",
+        "evil.example:8080",
+        "localhost.evil.example",
+        "evillocalhost",
+        "127.0.0.1.evil.example",
+        "8.8.8.8",
+        "10.0.0.1:8080",
+        "[2001:db8::1]:8080",
+        "",
+        ":8080",
+        "[",
+        "[::1",
+        "127.0.0.1@evil.example",
+    ],
+)
 def test_name_that_was_made_to_lead_here_is_refused(host: str) -> None:
     """DNS rebinding: the browser says the name it believes to talk to."""
     assert "is asked as" in str(refuse_visitor({"Host": host}, OWN))
@@ -34,9 +56,16 @@ def test_name_that_was_made_to_lead_here_is_refused(host: str) -> None:
 
 @pytest.mark.parametrize(
     "origin",
-    ["http://evil.example", "null", "", "http://localhost", "http://localhost:3000", "https://localhost:8080",
-     "http://127.0.0.1:8080"],
-)  # fmt: skip
+    [
+        "http://evil.example",
+        "null",
+        "",
+        "http://localhost",
+        "http://localhost:3000",
+        "https://localhost:8080",
+        "http://127.0.0.1:8080",
+    ],
+)
 def test_page_of_another_origin_is_refused(origin: str) -> None:
     """A form may be sent to another origin without asking first; the browser says from where."""
     assert "may not use the control API" in str(refuse_visitor({"Host": "localhost:8080", "Origin": origin}, OWN))
