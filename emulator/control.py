@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from emulator.bootstrap import Resources
 from emulator.events import read_events
+from emulator.http_log import request_logger
 from emulator.hub_rest.api import HubRest
 from emulator.visitor import refuse_visitor
 
@@ -45,7 +46,9 @@ class ControlFront:
         self._hub_rest = hub_rest
         self._routes = routes
         self._own_hosts = _host_names(resources)
-        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=STOP_SECONDS)
+        self._runner = web.AppRunner(
+            self._application(), access_log=None, logger=request_logger, shutdown_timeout=STOP_SECONDS
+        )
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._refuse_visitors])
