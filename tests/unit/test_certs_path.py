@@ -352,6 +352,30 @@ class TestSignature:
         assert_refused(validate_path(leaf, [], anchors, NOW), PathError.BAD_SIGNATURE)
         assert_path(validate_path(leaf, [], anchors[1:], NOW), leaf, anchors[-1])
 
+    def test_forged_chain_fails_at_the_first_signature_under_its_anchor(self):
+        """From the anchor down: no signature is checked with a key that the forger chose.
+
+        With RSA keys of 3,072 bits and public exponents as long, eight intermediates of ambiguous names cost a quarter
+        of a second from the leaf up.
+        """
+        key, stranger = generate_key(KeyType.P256), generate_key(KeyType.P256)
+        root = handmade("root", "root", key, key, (CA, True))
+        upper = handmade("upper", "root", stranger, stranger, (CA, True))
+        lower = handmade("lower", "upper", stranger, key, (CA, True))
+        leaf = handmade("sensor-001", "lower", KEY, key)
+        result = validate_path(leaf, [lower, upper], [root], NOW)
+        assert_refused(result, PathError.BAD_SIGNATURE, "the signature of 'CN=upper'", "by the key of 'CN=root'")
+
+    def test_remembered_signature_is_of_this_issuer(self):
+        """An intermediate that one root signed is not taken for that of another root of the same name."""
+        keys = [generate_key(KeyType.P256) for _ in range(3)]
+        first, second = (handmade("root", "root", key, key, (CA, True)) for key in keys[:2])
+        ica = handmade("ica", "root", keys[2], keys[0], (CA, True))
+        leaf = handmade("sensor-001", "ica", KEY, keys[2])
+        for _ in range(2):
+            assert_path(validate_path(leaf, [ica], [first], NOW), leaf, ica, first)
+            assert_refused(validate_path(leaf, [ica], [second], NOW), PathError.BAD_SIGNATURE, "CN=ica")
+
 
 class TestUnfit:
     def test_leaf_used_as_a_ca(self):
