@@ -111,16 +111,22 @@ async def serve_websocket(request: web.BaseRequest, connection: Callable[[], Con
     protocol.connection_made(transport)
     sender = asyncio.create_task(transport.run(socket))
     try:
-        async for message in socket:
-            if message.type is not WSMsgType.BINARY:
-                protocol.close("WebSocket frame that is not binary (MQTT 3.1.1 §6.0.0-1)")
-                break
-            protocol.data_received(message.data)
+        await _read(socket, protocol)
+    except ConnectionError:
+        logger.info("%s: connection lost while a WebSocket control frame was answered", protocol.remote)
     finally:
         protocol.connection_lost(None)
         transport.close()
         await _finish(sender, transport)
     return socket
+
+
+async def _read(socket: web.WebSocketResponse, protocol: Connection) -> None:
+    async for message in socket:
+        if message.type is not WSMsgType.BINARY:
+            protocol.close("WebSocket frame that is not binary (MQTT 3.1.1 §6.0.0-1)")
+            break
+        protocol.data_received(message.data)
 
 
 async def _finish(sender: "asyncio.Task[None]", transport: _WebSocketTransport) -> None:

@@ -6,9 +6,11 @@ Waiting is done by moving what the sweep looks at, not by sleeping.
 import asyncio
 import gc
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from socket import SO_LINGER, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 from types import SimpleNamespace
 
 import aiohttp
@@ -691,6 +693,29 @@ class TestWebSocket:
             await asyncio.sleep(0)
         await web_front.front.until(lambda: web_front.front.broker.connected == 0)
         socket._response.connection.transport.abort()  # type: ignore[union-attr]
+        await socket.close()
+
+    async def test_client_that_pings_without_reading_and_vanishes_is_no_error(
+        self, web_front: WebFront, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Answers to its pings wait for it when it goes; that is its trouble, not ours."""
+        socket = await web_front.socket()
+        await socket.send_bytes(CONNECT)
+        await hear(socket)
+        (connection,) = web_front.front.broker._connections
+        transport = socket._response.connection.transport  # type: ignore[union-attr]
+        end = transport.get_extra_info("socket")
+        transport.pause_reading()
+        end.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+        connection._transport._below.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
+        for _ in range(3000):
+            await socket.ping(bytes(125))
+        await asyncio.sleep(0.05)
+        end.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+        await web_front.front.until(lambda: web_front.front.broker.connected == 0)
+        await asyncio.sleep(0.05)
+        assert [each for each in caplog.records if each.levelname == "ERROR"] == []
         await socket.close()
 
     async def test_silent_client_is_dropped(self, web_front: WebFront) -> None:
