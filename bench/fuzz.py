@@ -214,9 +214,10 @@ class Target:
     def _check_answers(self, clients: dict[int, MemoryClient]) -> str:
         acknowledged = 0
         for client in clients.values():
-            held = len(client.connection._reader._pending)
-            if held > MAX_PACKET_BYTES:
-                return f"the reader holds {held} bytes"
+            # No script is long enough to fill the reader; what it is ready to wait for tells as much.
+            reader = client.connection._reader
+            if max(len(reader._pending), reader._needed) > MAX_PACKET_BYTES:
+                return f"the reader holds {len(reader._pending)} bytes and waits for {reader._needed}"
             try:
                 answers = client.transport.packets()
             except MalformedPacket as error:
