@@ -5,12 +5,12 @@ Waiting is done by moving what the sweep looks at, not by sleeping.
 
 import asyncio
 import gc
+import socket as sockets
 import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from socket import SO_LINGER, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 from types import SimpleNamespace
 
 import aiohttp
@@ -235,6 +235,14 @@ class TestBeforeConnect:
         client.writer.write(sent + format_packet(connect_packet("dev1")))
         assert await client.last_words() == []
         assert front.gateway.calls == []
+
+    @pytest.mark.skipif(not hasattr(sockets, "TCP_QUICKACK"), reason="the system has no such option")
+    async def test_end_of_a_tls_13_handshake_is_acknowledged_at_once(self, front: TlsFront) -> None:
+        """The server says nothing back, and a client with Nagle's algorithm on would hold its CONNECT for 40 ms."""
+        await front.secure()
+        await front.until(lambda: front.broker._connections)
+        (connection,) = front.broker._connections
+        assert connection._transport.get_extra_info("socket").getsockopt(sockets.IPPROTO_TCP, sockets.TCP_QUICKACK) == 1
 
     async def test_plain_text_on_the_tls_port_is_closed(self, front: TlsFront) -> None:
         """MQTT without TLS is not spoken."""
@@ -706,12 +714,12 @@ class TestWebSocket:
         transport = socket._response.connection.transport  # type: ignore[union-attr]
         end = transport.get_extra_info("socket")
         transport.pause_reading()
-        end.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
-        connection._transport._below.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
+        end.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+        connection._transport._below.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 4096)
         for _ in range(3000):
             await socket.ping(bytes(125))
         await asyncio.sleep(0.05)
-        end.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        end.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
         await web_front.front.until(lambda: web_front.front.broker.connected == 0)
         await asyncio.sleep(0.05)
