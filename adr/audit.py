@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import accumulate
 from typing import Final
 
 from adr.store import Entry, Store
@@ -32,12 +33,12 @@ STREAMS: Final = (LIFECYCLE, REFUSALS)
 # Kinds that a client can cause as often as it likes.
 UNTRUSTED: Final = frozenset({AuditKind.REFUSED, AuditKind.FAULT})
 
-# About 300 bytes an event: 60 MB for each stream at most. Source: assumed.
+# About 300 bytes an event, 60 MB for each stream; about 2 KB, whatever hostile clients write. Source: assumed.
 MAX_EVENTS: Final = 200_000
 # The oldest are dropped this many at a time.
 TRIM_EVENTS: Final = 1_000
-MAX_REASON_CHARACTERS: Final = 500
-MAX_NAME_CHARACTERS: Final = 128
+MAX_REASON_BYTES: Final = 500
+MAX_NAME_BYTES: Final = 128
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -85,14 +86,14 @@ class AuditTrail:
         reason: str = "",
         source: str = "",
     ) -> None:
-        """Append an event; names and reasons of any length are cut.
+        """Append an event; names and reasons of any length are cut, sooner where characters have to be escaped.
 
         Raises:
             StoreError: the store cannot be written.
         """
         stream = REFUSALS if kind in UNTRUSTED else LIFECYCLE
-        names = (service[:MAX_NAME_CHARACTERS], device_id[:MAX_NAME_CHARACTERS], serial_number[:MAX_NAME_CHARACTERS])
-        fields = (now.isoformat(), kind.value, *names, reason[:MAX_REASON_CHARACTERS], source[:MAX_NAME_CHARACTERS])
+        names = [_cut(name, MAX_NAME_BYTES) for name in (service, device_id, serial_number)]
+        fields = (now.isoformat(), kind.value, *names, _cut(reason, MAX_REASON_BYTES), _cut(source, MAX_NAME_BYTES))
         sequence = self._store.append(stream, _encode(fields))
         self.recorded[kind] += 1
         if sequence >= self._max_events and sequence % TRIM_EVENTS == 0:
@@ -101,6 +102,15 @@ class AuditTrail:
     def read(self, stream: str, from_sequence: int = 0, limit: int = 1000) -> list[tuple[int, AuditEvent]]:
         """Read one of `STREAMS` in order from a sequence number on; what was dropped is skipped."""
         return [(entry.sequence, _parse(entry)) for entry in self._store.read(stream, from_sequence, limit)]
+
+
+def _cut(text: str, size: int) -> str:
+    """Cut a text so that it takes at most `size` bytes as JSON, or twice that where it is all quotes."""
+    text = text[:size]
+    if text.isascii() and text.isprintable():
+        return text
+    ends = accumulate(len(_encode(each)) - 2 for each in text)
+    return text[: sum(end <= size for end in ends)]
 
 
 def _parse(entry: Entry) -> AuditEvent:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adr.audit import LIFECYCLE, MAX_NAME_CHARACTERS, MAX_REASON_CHARACTERS, REFUSALS, AuditEvent, AuditKind, AuditTrail
+from adr.audit import LIFECYCLE, MAX_NAME_BYTES, MAX_REASON_BYTES, REFUSALS, AuditEvent, AuditKind, AuditTrail
 from emulator.store import SqliteStore
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -49,10 +49,23 @@ def test_flood_of_refusals_keeps_the_newest_and_no_issuance_is_lost(store: Sqlit
 
 def test_sizes_are_bounded_whatever_a_client_sends(store: SqliteStore) -> None:
     trail = AuditTrail(store)
-    trail.record(AuditKind.REFUSED, NOW, service="s" * 9999, device_id="ü" * 9999, reason="r" * 9999, source="x" * 9999)
+    trail.record(AuditKind.REFUSED, NOW, service="s" * 9999, device_id="d" * 9999, reason="r" * 9999, source="x" * 9999)
     event = trail.read(REFUSALS)[0][1]
-    assert (len(event.reason), len(event.device_id)) == (MAX_REASON_CHARACTERS, MAX_NAME_CHARACTERS)
-    assert (len(event.service), len(event.source)) == (MAX_NAME_CHARACTERS, MAX_NAME_CHARACTERS)
+    assert (len(event.reason), len(event.device_id)) == (MAX_REASON_BYTES, MAX_NAME_BYTES)
+    assert (len(event.service), len(event.source)) == (MAX_NAME_BYTES, MAX_NAME_BYTES)
+
+
+@pytest.mark.parametrize("text", ["ü", "\U0001f600", "\n", "\x01", '"', "\\", "\ud800"])
+def test_characters_that_are_escaped_take_no_more_room(store: SqliteStore, text: str) -> None:
+    """A stream is bounded in bytes: 200,000 refusals of emoji would have taken 2 GB."""
+    trail = AuditTrail(store)
+    long = text * 9999
+    trail.record(AuditKind.REFUSED, NOW, service=long, device_id=long, serial_number=long, reason=long, source=long)
+    (entry,) = store.read(REFUSALS, 0, 10)
+    assert len(entry.header) < 2100
+    event = trail.read(REFUSALS)[0][1]
+    assert event.reason
+    assert event.reason == text * len(event.reason)
 
 
 def test_unpaired_surrogates_and_quotes_survive(store: SqliteStore) -> None:
