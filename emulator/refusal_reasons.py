@@ -20,7 +20,7 @@ _ROWS: Final[tuple[tuple[str, str], ...]] = (
     ("not_yet_valid", r"is not valid before"),
     ("local_auth_disabled", r"refuses tokens of"),
     ("wrong_credential_type", r"is registered with"),
-    ("wrong_signature", r"is not signed with a key|is signed with neither key|^the signature of"),
+    ("wrong_signature", r"is not signed with a key|is signed with neither key|^(?:\S+: )?the signature of"),
     ("wrong_resource", r"^SAS token is for|no right DeviceConnect|has no shared access policy"),
     ("malformed_credential", r"is not a SAS token|cannot be read|is malformed|cannot be checked"),
     ("wrong_certificate", r"Thumbprint does not match"),

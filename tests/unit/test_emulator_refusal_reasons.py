@@ -28,6 +28,7 @@ REFUSING = {"Denial", "Refusal", "_refuse", "_refusal"}
         ("CN=d1 (serial 1f) expired at 2026-01-01; it is 2026-02-01", "expired"),
         ("certificate 'd1' is not valid before 2026-01-01, now is 2025-01-01", "not_yet_valid"),
         ("SAS token is signed with neither key of d1", "wrong_signature"),
+        ("d1: the signature of 'CN=d1' (serial 7) is not by the key of 'CN=ICA' (serial 6); hub h", "wrong_signature"),
         ("SAS token is for 'a/devices/b', not for 'a/devices/c'", "wrong_resource"),
         ("password is not a SAS token: no signature", "malformed_credential"),
         ("d1 is registered with sas, but presents no SAS token", "no_credential"),
