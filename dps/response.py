@@ -43,20 +43,33 @@ def format_accepted(operation_id: str, retry_after_seconds: int) -> Response:
     return Response(202, _encode(body).encode("ascii"), retry_after_seconds)
 
 
+def format_assigning(operation_id: str, registration_id: str, retry_after_seconds: int) -> Response:
+    """Answer a poll: work goes on. `registrationState` is there: IoT Edge cannot read a poll's answer without it.
+
+    Source: azure-sdk-for-c test_az_iot_provisioning_client_parser.c, iot-identity-service schema.rs (sdk).
+    """
+    status = RegistrationStatus.ASSIGNING.value
+    state = {"registrationId": registration_id, "status": status}
+    body = {"operationId": operation_id, "status": status, "registrationState": state}
+    return Response(202, _encode(body).encode("ascii"), retry_after_seconds)
+
+
 def format_operation_status(operation: Operation, api_version: ApiVersion, retry_after_seconds: int) -> Response:
     """Answer a poll: 202 while something is left to do, 200 with the outcome, whatever it is.
 
     Source: azure-sdk-for-c test_az_iot_provisioning_client_parser.c (sdk).
     """
     registration = operation.registration
-    body: dict[str, Any] = {"operationId": operation.operation_id, "status": registration.status.value}
     if operation.pending is not None:
-        body["registrationState"] = _short_state(registration)
-        return Response(202, _encode(body).encode("ascii"), retry_after_seconds)
+        return format_assigning(operation.operation_id, registration.registration_id, retry_after_seconds)
     if registration.status is RegistrationStatus.DISABLED:
         return format_disabled(registration, operation.operation_id)
-    state = format_registration_state(registration, operation.etag)
-    body["registrationState"] = {**state, **_issued(operation, api_version)}
+    state = {**format_registration_state(registration, operation.etag), **_issued(operation, api_version)}
+    body = {
+        "operationId": operation.operation_id,
+        "status": registration.status.value,
+        "registrationState": state,
+    }
     return Response(200, _encode(body).encode("ascii"))
 
 

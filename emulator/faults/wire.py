@@ -12,7 +12,7 @@ from dps.errors import DpsError
 from dps.operation import Operation as DpsOperation
 from dps.operation import format_operation_id
 from dps.registration import Registration
-from dps.response import Response, format_accepted, format_error, format_operation_status
+from dps.response import Response, format_accepted, format_assigning, format_error, format_operation_status
 from dps.session import DpsSession
 from dps.topics import GetOperationStatus, RegisterDevice, UnknownTopic, format_response_topic, parse_topic
 from emulator.faults.fault import Operation
@@ -92,7 +92,7 @@ class DpsWire:
         """Answer a poll with 202, whatever has come of the operation."""
         command = parse_topic(topic)
         assert isinstance(command, GetOperationStatus)
-        return self._answer(session, topic, format_accepted(command.operation_id, retry_after))
+        return self._answer(session, topic, format_assigning(command.operation_id, session.device_id, retry_after))
 
     def pretend(self, session: Session, topic: str, now: datetime) -> list[Action] | None:
         """Answer a poll for an operation that the service never had; None for any other."""

@@ -247,6 +247,7 @@ class TestRegister:
         for _ in range(3):
             polled = answer(dps.send(poll_topic(accepted)))
             assert (polled.status, polled.body["status"]) == (202, "assigning")
+            assert polled.state == {"registrationId": DEVICE, "status": "assigning"}
         assert not registered(dps_house)
 
     def test_fault_of_a_poll_strikes_an_operation_that_never_was_too(self, dps: Edge) -> None:
@@ -267,7 +268,8 @@ class TestRegister:
         dps.set(FaultKind.SLOW_CA, Operation.REGISTER, seconds=10.0)
         accepted = answer(dps.send(REGISTER, body_with_csr()))
         dps.around.seconds = 9.9
-        assert answer(dps.send(poll_topic(accepted))).status == 202
+        polled = answer(dps.send(poll_topic(accepted)))
+        assert (polled.status, polled.state) == (202, {"registrationId": DEVICE, "status": "assigning"})
         dps.around.seconds = 10
         assert answer(dps.send(poll_topic(accepted))).body["status"] == "assigned"
 
