@@ -55,7 +55,8 @@ def operational(ica: CertificateAuthority, public_key) -> x509.Certificate:
 def test_operational_chain_verifies(verify, key_type):
     """Root, issuing CA and a leaf of every key type: to the root, and to the issuing CA as a partial chain."""
     root = CertificateAuthority.create_root("factory root", NOW)
-    ica = root.issue_intermediate("factory default", NOW)
+    urls = {"crl_url": "http://a.example/root.crl", "issuer_url": "http://a.example/root.cer"}
+    ica = root.issue_intermediate("factory default", NOW, **urls)
     leaf = operational(ica, generate_key(key_type).public_key())
     full = verify(leaf, [ica.certificate], root.certificate, "sslclient")
     assert full.returncode == 0, full.stderr

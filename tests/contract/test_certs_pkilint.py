@@ -31,7 +31,8 @@ ACCEPTED = {
 
 def every_profile() -> dict[str, x509.Certificate]:
     root = CertificateAuthority.create_root("hublet factory root", NOW)
-    ica = root.issue_intermediate("hublet factory default", NOW)
+    urls = {"crl_url": "http://127.0.0.1:8080/crl/f.crl", "issuer_url": "http://127.0.0.1:8080/ca/f.cer"}
+    ica = root.issue_intermediate("hublet factory default", NOW, **urls)
     onboarding_root = CertificateAuthority.create_root("development root", NOW, profile=ONBOARDING_ROOT)
     onboarding = onboarding_root.issue_intermediate("development CA", NOW, profile=ONBOARDING_INTERMEDIATE)
     server = CertificateAuthority.create_root("server CA", NOW, profile=SERVER_CA)
@@ -42,8 +43,7 @@ def every_profile() -> dict[str, x509.Certificate]:
         "onboarding intermediate": onboarding.certificate,
         "server CA": server.certificate,
     }
-    urls = {"crl_url": "http://127.0.0.1:8080/crl/f/d.crl", "issuer_url": "http://127.0.0.1:8080/ca/f/d.cer"}
-    for key_type in (KeyType.P256, KeyType.RSA2048):
+    for key_type in (KeyType.P256, KeyType.P384, KeyType.P521, KeyType.RSA2048):
         key = generate_key(key_type).public_key()
         identifier = UUID("b1e02da8-1111-4222-8333-000000000001")
         certificates |= {

@@ -44,7 +44,12 @@ SIGNATURES = {"1.2.840.10045.4.3.2": "ecdsa-with-SHA256", "1.2.840.10045.4.3.3":
 def certificates() -> dict[str, tuple[x509.Certificate, x509.Certificate | None]]:
     """One certificate of each profile, with its issuer."""
     root = CertificateAuthority.create_root("credential", NOW)
-    ica = root.issue_intermediate("default", NOW)
+    ica = root.issue_intermediate(
+        "default",
+        NOW,
+        crl_url="http://127.0.0.1:8080/crl/factory.1.crl",
+        issuer_url="http://127.0.0.1:8080/ca/factory.1.cer",
+    )
     p256 = KeyType.P256
     factory = CertificateAuthority.create_root("factory", NOW, key_type=p256, profile=ONBOARDING_ROOT)
     line = factory.issue_intermediate("line", NOW, key_type=p256, profile=ONBOARDING_INTERMEDIATE)
