@@ -80,6 +80,7 @@ class HubSection(Section):
 
     `ca_certificates` are trusted beside the ICAs of the namespace: their devices may use an onboarding certificate as
     an operational one. `disconnect_expired_certificates` ends a connection with the certificate it was made with.
+    `issuing_delay_seconds` passes between the 202 and the result of a renewal; until then a second request conflicts.
     """
 
     host_name: HostName = LOCALHOST
@@ -88,6 +89,7 @@ class HubSection(Section):
     partitions: Annotated[int, PlainValidator(values.whole_number(1, 32))] = 2
     ca_certificates: Annotated[tuple[SigningCa, ...], AfterValidator(values.at_most(MAX_CERTIFICATES))] = ()
     disconnect_expired_certificates: Flag = False
+    issuing_delay_seconds: Annotated[float, PlainValidator(values.number(0, 600))] = 0
 
 
 class SymmetricKeySection(Section):
@@ -133,7 +135,11 @@ class IndividualSection(EnrollmentSection):
 
 
 class DpsSection(Section):
-    """A DPS instance. Without `id_scope` one is made at the first start; without `linked_hubs` all are linked."""
+    """A DPS instance. Without `id_scope` one is made at the first start; without `linked_hubs` all are linked.
+
+    `immediate_csr_errors` answers a CSR that breaks a rule with 400 at register, instead of letting the registration
+    fail: which of the two Azure does is not known.
+    """
 
     id_scope: IdScope | None = None
     host_names: tuple[HostName, ...] = (LOCALHOST,)
@@ -141,6 +147,7 @@ class DpsSection(Section):
     linked_hubs: tuple[Text, ...] | None = None
     retry_after_seconds: Annotated[int, PlainValidator(values.whole_number(0, 300))] = 3
     assigning_delay_seconds: Annotated[float, PlainValidator(values.number(0, 600))] = 0
+    immediate_csr_errors: Flag = False
     enrollment_groups: Mapping[RegistrationId, GroupSection] = Field(default_factory=dict)
     individual_enrollments: Mapping[RegistrationId, IndividualSection] = Field(default_factory=dict)
 

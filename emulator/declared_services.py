@@ -46,6 +46,7 @@ def declared_services(config: Config, store: Store) -> Services:
             namespace=hub.namespace,
             partition_count=hub.partitions,
             disconnect_expired_certificates=hub.disconnect_expired_certificates,
+            issuing_delay=timedelta(seconds=hub.issuing_delay_seconds),
             bare_certificate_array=config.quirks.bare_certificate_array,
             deliver_earlier_messages=config.quirks.deliver_earlier_messages,
             strict=config.strict,
@@ -86,6 +87,7 @@ def _linked_dps(config: Config, name: str, dps: DpsSection, store: Store) -> Lin
         namespace=dps.namespace,
         retry_after_seconds=dps.retry_after_seconds,
         assigning_delay=timedelta(seconds=dps.assigning_delay_seconds),
+        immediate_csr_errors=dps.immediate_csr_errors,
         strict=config.strict,
     )
     return LinkedDps(settings, tuple(config.hubs) if dps.linked_hubs is None else dps.linked_hubs)

@@ -157,21 +157,28 @@ class TestServices:
             """
             namespaces: {factory: }
             hubs:
-              hub1: {namespace: factory, partitions: 4, aliases: [other]}
+              hub1: {namespace: factory, partitions: 4, aliases: [other], issuing_delay_seconds: 2}
               hub2: {}
-            dps: {dps1: {host_names: [dps], retry_after_seconds: 1, assigning_delay_seconds: 0.5, linked_hubs: [hub2]}}
+            dps:
+              dps1:
+                host_names: [dps]
+                linked_hubs: [hub2]
+                retry_after_seconds: 1
+                assigning_delay_seconds: 0.5
+                immediate_csr_errors: true
             strict: true
             quirks: {bare_certificate_array: true, deliver_earlier_messages: true}
             """
         )
         hub = resources.hubs[0].settings
         assert (hub.name, hub.host_name, hub.aliases, hub.namespace) == ("hub1", "localhost", ("other",), "factory")
-        assert (hub.partition_count, hub.strict) == (4, True)
+        assert (hub.partition_count, hub.strict, hub.issuing_delay) == (4, True, timedelta(seconds=2))
         assert (hub.bare_certificate_array, hub.deliver_earlier_messages) == (True, True)
         assert resources.hubs[1].settings.host_name == "hub2.localhost"
         dps = resources.dps[0].settings
         assert (dps.name, dps.host_names, dps.namespace, dps.strict) == ("dps1", ("dps",), None, True)
         assert (dps.retry_after_seconds, dps.assigning_delay) == (1, timedelta(seconds=0.5))
+        assert dps.immediate_csr_errors
 
     def test_server_certificate_carries_every_name(self, start: Start) -> None:
         text = (

@@ -181,7 +181,8 @@ BROKEN = {
     "unknown: 1": "unknown: unknown key (known: namespaces, hubs, dps, ports, bind_addresses, host_names, strict, "
     "allow_short_validity, quirks, faults, quota)",
     "hubs: {hub1: {host_nam: x}}": "hubs.hub1.host_nam: unknown key, did you mean 'host_name'? "
-    "(known: host_name, aliases, namespace, partitions, ca_certificates, disconnect_expired_certificates)",
+    "(known: host_name, aliases, namespace, partitions, ca_certificates, disconnect_expired_certificates, "
+    "issuing_delay_seconds)",
     f"hubs: {{hub1: {{ca_certificates: {['dev-ca'] * 26}}}}}": "hubs.hub1.ca_certificates: must have at most 25 "
     "elements, not 26",
     "dps: {dps1: {enrollment_groups: {g: {symmetric_key: {primry: x}}}}}": "dps.dps1.enrollment_groups.g"
@@ -242,6 +243,9 @@ BROKEN = {
     "static allocation needs one hub here, not 0",
     "dps: {dps1: {assigning_delay_seconds: 601}}": "dps.dps1.assigning_delay_seconds: must be a number from 0 to 600, "
     "not 601",
+    "dps: {dps1: {immediate_csr_errors: 1}}": "dps.dps1.immediate_csr_errors: must be true or false, not 1",
+    "hubs: {hub1: {issuing_delay_seconds: -1}}": "hubs.hub1.issuing_delay_seconds: must be a number from 0 to 600, "
+    "not -1",
     "dps: {dps1: {enrollment_groups: {g: }}}": "dps.dps1.enrollment_groups.g: needs either ca (dev-ca or a PEM file) "
     "or symmetric_key (generate, or its keys)",
     "dps: {dps1: {enrollment_groups: {g: {ca: dev-ca, symmetric_key: generate}}}}": "dps.dps1.enrollment_groups.g: "
