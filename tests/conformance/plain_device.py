@@ -250,6 +250,9 @@ class PlainClient:
         """Say DISCONNECT."""
         self._client.disconnect()
         self._client.loop_stop()
+        # paho closes the rest of its sockets when it is deleted: without these cycles that is now, not at some time.
+        for name in ("on_connect", "on_connect_fail", "on_disconnect", "on_subscribe", "on_unsubscribe", "on_message"):
+            setattr(self._client, name, None)
 
     def __enter__(self) -> Self:
         return self
