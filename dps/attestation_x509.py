@@ -46,7 +46,7 @@ def attest_x509(enrollments: Enrollments, credentials: Credentials, now: datetim
         raise InvalidCertificate(f"the presented chain is malformed: {error}") from error
     if enrollment is None:
         raise CaCertificateNotFound(_describe_unknown(individual, leaf, chain.intermediates))
-    if common_name is None or common_name.lower() != registration_key(registration_id):
+    if common_name is None or registration_key(common_name) != registration_key(registration_id):
         raise InvalidCertificate(f"the leaf's common name is {common_name!r}, the registration ID {registration_id!r}")
     return Attested(enrollment, registration_id, registration_id, chain.sha256_thumbprint)
 

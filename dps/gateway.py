@@ -9,6 +9,7 @@ from broker.gateway import Action, Close, ConnectRequest, ConnectReturnCode, Pub
 from dps.credentials import Credentials
 from dps.device_api import DeviceApi
 from dps.errors import DpsError
+from dps.registration_id import registration_key
 from dps.response import Response, format_error
 from dps.session import DpsSession
 from dps.topics import (
@@ -49,7 +50,7 @@ class DpsGateway:
         device_id, id_scope = user_name.registration_id, self._device_api.settings.id_scope
         if user_name.id_scope != id_scope:
             return _refuse(f"device {device_id}: ID scope {user_name.id_scope[:80]!r} is not {id_scope!r}")
-        if request.client_id.lower() != device_id.lower():
+        if registration_key(request.client_id) != registration_key(device_id):
             return _refuse(f"device {device_id}: client ID {request.client_id[:140]!r} is not the registration ID")
         token, token_error = _read_token(request.password)
         if token is not None and token.expires_at <= now:

@@ -17,6 +17,8 @@ def is_registration_id(text: str) -> bool:
 def registration_key(registration_id: str) -> str:
     """Return the form under which the ID is stored and compared: registration IDs are case-insensitive.
 
+    A text beyond ASCII, which is no ID, stays as it is: the Kelvin sign in lower case would be the letter k.
+
     Source: concepts-service.md (documented).
     """
-    return registration_id.lower()
+    return registration_id.lower() if registration_id.isascii() else registration_id

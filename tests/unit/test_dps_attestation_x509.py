@@ -123,6 +123,13 @@ def test_leaf_of_another_device_is_refused(house: DpsHouse, common_name: str) ->
     assert f"common name is '{common_name}', the registration ID 'sensor-001'" in str(refusal)
 
 
+def test_common_name_of_other_letters_is_another_device(house: DpsHouse) -> None:
+    """The Kelvin sign in lower case is a k."""
+    house.add_x509_group()
+    chain = house.factory.chain("\N{KELVIN SIGN}iln-1")
+    assert isinstance(refused(house, chain, "kiln-1"), InvalidCertificate)
+
+
 @pytest.mark.parametrize("chain", [UNPARSABLE, PeerChain((b"",)), PeerChain((b"junk", b"junk"))])
 def test_malformed_certificate_is_refused(house: DpsHouse, chain: PeerChain) -> None:
     house.add_x509_group()

@@ -42,6 +42,11 @@ def test_client_id_in_another_case_is_accepted(house: DpsHouse) -> None:
     house.connect(client_id="SENSOR-001", password=group_token())
 
 
+def test_client_id_of_other_letters_is_refused(house: DpsHouse) -> None:
+    """The Kelvin sign in lower case is a k."""
+    assert house.refusal("kiln-1", client_id="\N{KELVIN SIGN}iln-1").return_code == 5
+
+
 def test_expired_token_is_refused_at_connect(house: DpsHouse) -> None:
     refusal = house.refusal(password=token_for(GROUP_KEY, expires_at=1))
     assert refusal.return_code == 5

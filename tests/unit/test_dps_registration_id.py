@@ -17,3 +17,9 @@ def test_other_text_is_refused(text: str) -> None:
 
 def test_registration_ids_are_case_insensitive() -> None:
     assert registration_key("Sensor-001") == registration_key("sENSOR-001") == "sensor-001"
+
+
+def test_letter_beyond_ascii_is_none_of_an_id() -> None:
+    kelvin = "\N{KELVIN SIGN}ey-1"
+    assert kelvin.lower() == "key-1"
+    assert registration_key(kelvin) != registration_key("Key-1")
