@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from broker.gateway import Publish
+from dps.api_version import KNOWN_API_VERSIONS
 from dps.enrollment import ProvisioningStatus
 from emulator.store import SqliteStore
 from tests.doubles.dps_house import (
@@ -223,13 +224,18 @@ def test_p256_requests_of_the_samples_are_signed_by_the_p384_authority(house: Dp
     assert device.onboard(body_with_csr()).body["status"] == "assigned"
 
 
-@pytest.mark.parametrize(
-    "api_version", ["2019-03-31", "2021-06-01", "2021-11-01-preview", "2025-07-01-preview", "2026-11-02-preview"]
-)
+@pytest.mark.parametrize("api_version", [*KNOWN_API_VERSIONS, "2027-01-01"])
 def test_every_api_version_that_clients_send_is_served(house: DpsHouse, api_version: str) -> None:
     house.add_key_group()
     device = house.connect(password=group_token(), api_version=api_version)
     assert device.onboard().body["status"] == "assigned"
+
+
+def test_unified_c_finds_no_profile_but_classic(house: DpsHouse) -> None:
+    """Another `connectionProfile` than `classic`, or none, makes it speak MQTT 5 or give up."""
+    house.add_key_group()
+    state = house.connect(password=group_token(), api_version="2026-11-02-preview").onboard().state
+    assert state.get("connectionProfile", "classic") == "classic"
 
 
 def test_registration_ids_are_compared_in_any_case(house: DpsHouse) -> None:
