@@ -114,12 +114,14 @@ class Assigner:
         """
         if certified or self._link.namespace is None or not attested.thumbprint:
             return
+        enrollment = attested.enrollment
+        missing = "" if enrollment.credential_policy_name else f"name a policy in enrollment {enrollment.name} and "
         log.warning(
             "device %s: uses its onboarding certificate as its operational certificate: nobody renews it, and revoking "
-            "in namespace %s does not reach it; name a credential policy in enrollment %s and send a CSR instead",
+            "in namespace %s does not reach it; %ssend a CSR instead",
             device_id,
             self._link.namespace,
-            attested.enrollment.name,
+            missing,
         )
 
     def _choose_hub(self, registration: Registration, attested: Attested, *, certified: bool) -> str:

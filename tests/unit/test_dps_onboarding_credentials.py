@@ -224,6 +224,8 @@ def test_onboarding_certificate_at_work_is_warned_of(
     assert hub_accepts(house, answer, chain)
     (warning,) = warnings(caplog)
     assert warning.startswith(f"device {DEVICE}: uses its onboarding certificate")
+    needed = "send a CSR" if is_group else f"name a policy in enrollment {DEVICE} and send a CSR"
+    assert warning.endswith(f"does not reach it; {needed} instead")
 
 
 def test_no_warning_where_it_is_not_so(house: DpsHouse, caplog: pytest.LogCaptureFixture) -> None:
