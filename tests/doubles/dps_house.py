@@ -69,9 +69,12 @@ def token_for(key: str, registration_id: str = DEVICE, *, slash: str = "%2F", ex
     return format_sas_token(resource, key, expires_at, "registration").encode()
 
 
-def group_token(registration_id: str = DEVICE) -> bytes:
+def group_token(registration_id: str = DEVICE, expires_at: datetime | None = None) -> bytes:
     """A SAS token of a device of the group that `DpsHouse.add_key_group` makes."""
-    return token_for(derive_device_key(GROUP_KEY, registration_id), registration_id)
+    key = derive_device_key(GROUP_KEY, registration_id)
+    if expires_at is None:
+        return token_for(key, registration_id)
+    return token_for(key, registration_id, expires_at=int(expires_at.timestamp()))
 
 
 @dataclass(frozen=True)

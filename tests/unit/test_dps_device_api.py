@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
+from certs.keys import KeyType, generate_key
 from certs.path import ValidPath, validate_path
 from certs.peer import PeerChain
 from dps.enrollment import ProvisioningStatus
@@ -239,6 +242,42 @@ def test_chain_is_leaf_then_issuing_ca_then_root(house: DpsHouse) -> None:
     assert issuing_ca in house.adr.trust_anchors("factory")
     assert isinstance(validate_path(leaf, [issuing_ca], [root], NOW), ValidPath)
     assert leaf.subject.rfc4514_string() == f"CN={DEVICE}"
+
+
+def test_each_group_is_signed_for_by_the_policy_it_names(house: DpsHouse) -> None:
+    """Its own issuing CA, and its own validity; a leaf ends with its CA all the same."""
+    house.adr.create_policy("factory", "audited", NOW, leaf_validity=timedelta(days=90))
+    house.add_x509_group(credential_policy_name="default")
+    house.add_key_group(credential_policy_name="audited")
+    short, default_ca, _ = certificates(x509_device(house).onboard(body_with_csr()))
+    keyed = house.connect("keyed-1", password=group_token("keyed-1"))
+    long, audited_ca, _ = certificates(keyed.onboard(body_with_csr("keyed-1")))
+    assert default_ca.public_key() != audited_ca.public_key()
+    second = NOW.replace(microsecond=0)
+    assert short.not_valid_after_utc - second == timedelta(days=30)
+    assert long.not_valid_after_utc - second == timedelta(days=90)
+    last_day = audited_ca.not_valid_after_utc - timedelta(days=1)
+    late = house.connect("keyed-2", password=group_token("keyed-2", last_day + timedelta(hours=1)), now=last_day)
+    last, issuer, _ = certificates(late.onboard(body_with_csr("keyed-2")))
+    assert issuer == audited_ca
+    assert last.not_valid_after_utc == audited_ca.not_valid_after_utc
+
+
+def test_extensions_that_a_request_asks_for_are_not_in_the_leaf(house: DpsHouse) -> None:
+    """A device that asks for a CA certificate, or for names, gets what its policy gives to every device."""
+    house.add_x509_group(credential_policy_name="default")
+    modest = certificates(x509_device(house).onboard(body_with_csr()))[0]
+    key = generate_key(KeyType.P256)
+    builder = x509.CertificateSigningRequestBuilder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, DEVICE)]))
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("hub1.example")]), critical=False)
+    csr = base64.b64encode(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)).decode()
+    leaf = certificates(x509_device(house).onboard(json.dumps({"csr": csr}).encode()))[0]
+    assert leaf.public_key() == key.public_key()
+    assert [each.oid for each in leaf.extensions] == [each.oid for each in modest.extensions]
+    names, constraints = x509.SubjectAlternativeName, x509.BasicConstraints
+    assert leaf.extensions.get_extension_for_class(names) == modest.extensions.get_extension_for_class(names)
+    assert not leaf.extensions.get_extension_for_class(constraints).value.ca
 
 
 def test_chain_is_repeated_by_a_poll_of_the_same_operation_only(house: DpsHouse) -> None:

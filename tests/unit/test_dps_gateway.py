@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from broker.gateway import Close, Publish
+from broker.gateway import Close, Publish, Refusal
 from certs.peer import PeerChain
+from dps.session import DpsSession
 from emulator.store import SqliteStore
 from tests.doubles.dps_house import DEVICE, GROUP_KEY, NOW, OTHER_KEY, SCOPE, Answer, DpsHouse, group_token, token_for
 
@@ -51,6 +52,13 @@ def test_expired_token_is_refused_at_connect(house: DpsHouse) -> None:
     refusal = house.refusal(password=token_for(GROUP_KEY, expires_at=1))
     assert refusal.return_code == 5
     assert "expired at 1970-01-01T00:00:01+00:00, it is 2026-11-23T10:00:00.123456+00:00" in refusal.reason
+
+
+def test_token_is_refused_at_connect_from_the_second_it_expires(house: DpsHouse) -> None:
+    expires_at = NOW.replace(microsecond=0)
+    request = house.request(password=group_token(expires_at=expires_at))
+    assert isinstance(house.service.gateway.connect(request, expires_at), Refusal)
+    assert isinstance(house.service.gateway.connect(request, expires_at - timedelta(seconds=1)), DpsSession)
 
 
 def test_session_ends_with_its_token(house: DpsHouse) -> None:
