@@ -47,6 +47,8 @@ class Credentials:
         self._adr = adr
         self._link = adr.links.of(LinkedKind.HUB, settings.name, settings.namespace)
         self._sessions = sessions
+        # By session key: the result that its present connection was sent and has not acknowledged yet.
+        self._in_flight: dict[str, str] = {}
 
     def request(self, session: HubSession, request_id: str | None, body: bytes, now: datetime) -> list[Action]:
         """Take a request: 202 and, unless issuing is delayed, the result right after; or an error.
@@ -69,13 +71,26 @@ class Credentials:
         actions = self._answer(session.key, request_id, Result(202, _format_accepted(operation)))
         return actions + (self._complete(operation, now) if operation.due_at <= now else [])
 
-    def deliver(self, session: HubSession) -> list[Action]:
-        """Send what is held for a device that has just begun, or resumed, to subscribe to the answers.
+    def opened(self, session: HubSession) -> list[Action]:
+        """Send what is held for a device whose new connection resumes its subscription to the answers.
 
-        Source: csr-scenarions.md, scenarios 018–021 (observed).
+        Source: csr-scenarions.md, scenario 019 (observed).
+        """
+        self._in_flight.pop(session.key, None)
+        return self.deliver(session) if session.session_present else []
+
+    def deliver(self, session: HubSession) -> list[Action]:
+        """Send what is held for a device that subscribes to the answers, once on each connection.
+
+        SDKs that resume a session subscribe again all the same, before their PUBACK is here.
+
+        Source: csr-scenarions.md, scenarios 018–021 (observed); MQTT 3.1.1 §4.4 sends again at a reconnect only
+        (documented).
         """
         operation = self._operations.get(session.device_id)
         if operation is None or operation.result is None:
+            return []
+        if self._in_flight.get(session.key) == operation.correlation_id:
             return []
         return self._answer(session.key, operation.request_id, operation.result, operation.correlation_id)
 
@@ -85,13 +100,13 @@ class Credentials:
         if operation is None or operation.correlation_id != token:
             return  # superseded by a newer request
         if next_state(operation, OperationEvent.DELIVER) is not None:
-            self._operations.delete(operation)
+            self._forget(operation)
 
     def cancel(self, device_id: str) -> None:
         """Forget a device's request and its result, as for a device that was revoked in between."""
         operation = self._operations.get(device_id)
         if operation is not None:
-            self._operations.delete(operation)
+            self._forget(operation)
 
     def tick(self, now: datetime) -> list[Action]:
         """Issue what is due, and forget what has expired."""
@@ -99,7 +114,7 @@ class Credentials:
         for operation in self._operations.due(now, MAX_DUE_PER_TICK):
             if now >= operation.expires_at:
                 log.info("device %s: certificate request %s expired", operation.device_id, operation.request_id)
-                self._operations.delete(operation)
+                self._forget(operation)
             else:
                 actions += self._complete(operation, now)
         return actions
@@ -127,9 +142,13 @@ class Credentials:
     def _present(self, device_id: str, now: datetime) -> Operation | None:
         operation = self._operations.get(device_id)
         if operation is not None and now >= operation.expires_at:
-            self._operations.delete(operation)
+            self._forget(operation)
             return None
         return operation
+
+    def _forget(self, operation: Operation) -> None:
+        self._operations.delete(operation)
+        self._in_flight.pop(self._sessions.key(operation.device_id), None)
 
     def _check_policy(self, device_id: str) -> None:
         namespace = self._link.namespace
@@ -194,6 +213,8 @@ class Credentials:
         qos = self._qos(session_key)
         if qos is None:
             return []
+        if token:
+            self._in_flight[session_key] = token
         topic = format_credentials_topic(result.status, request_id)
         return [Publish(session_key, topic, result.body, qos, token)]
 

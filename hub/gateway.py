@@ -94,10 +94,11 @@ class HubGateway:
         """Count the device as connected, and send what a resumed session still waits for."""
         hub_session = _own(session)
         self._connections.opened(hub_session, now)
-        if not hub_session.session_present:
-            return []
-        held = [*self._credentials.deliver(hub_session), *self._c2d.deliver(hub_session, now)]
-        return held + self._methods.deliver(hub_session)
+        held = self._credentials.opened(hub_session)
+        if hub_session.session_present:
+            held += self._c2d.deliver(hub_session, now)
+            held += self._methods.deliver(hub_session)
+        return held
 
     def may_subscribe(self, session: Session, topic_filter: str) -> bool:
         """Tell whether the filter is one of the documented ones for this device."""

@@ -179,20 +179,43 @@ def test_an_unacknowledged_result_is_delivered_again_and_an_acknowledged_one_is_
     assert house.connect(DEVICE, clean_session=False, peer_chain=chain).received == []
 
 
-def test_acknowledging_an_earlier_result_does_not_drop_the_next_one(
-    device: Any, make_csr: Callable[..., bytes]
+def test_a_resumed_session_that_subscribes_again_gets_the_result_once(
+    make_house: Any, make_csr: Callable[..., bytes]
 ) -> None:
+    """SDKs that resume a session send SUBSCRIBE with their CONNECT, before the PUBACK of what the session brings."""
+    house = make_house(issuing_delay=DELAY)
+    chain = house.onboard(DEVICE)
+    first = house.connect(DEVICE, clean_session=False, peer_chain=chain)
+    first.subscribe(ANSWERS)
+    first.publish(topic("abcd-1"), body_of(make_csr(DEVICE)))
+    first.disconnect()
+    first.tick(DELAY)
+    second = house.connect(DEVICE, clean_session=False, peer_chain=chain, silent=True)
+    second.subscribe(ANSWERS)
+    second.unsubscribe(ANSWERS)
+    second.subscribe(ANSWERS)
+    assert answers(second.received) == [(200, "abcd-1")]
+    second.disconnect()
+    third = house.connect(DEVICE, clean_session=True, peer_chain=chain)
+    assert third.received == []
+    third.subscribe(ANSWERS)
+    assert answers(third.received) == [(200, "abcd-1")]
+
+
+def test_acknowledging_an_earlier_result_does_not_drop_the_next_one(house: Any, make_csr: Callable[..., bytes]) -> None:
     """A client may publish its next request before the PUBACK of the last result."""
-    device.silent = True
+    chain = house.onboard(DEVICE)
+    device = house.connect(DEVICE, clean_session=False, peer_chain=chain, silent=True)
+    device.subscribe(ANSWERS)
     device.publish(topic("abcd-1"), body_of(make_csr(DEVICE)))
     device.publish(topic("abcd-2"), body_of(make_csr(DEVICE)))
     assert answers(device.received) == [(202, "abcd-1"), (200, "abcd-1"), (202, "abcd-2"), (200, "abcd-2")]
     device.acknowledge(device.received[1])
-    device.subscribe(ANSWERS)
-    assert answers(device.received[4:]) == [(200, "abcd-2")]
-    device.acknowledge(device.received[3])
-    device.subscribe(ANSWERS)
-    assert len(device.received) == 5
+    device.disconnect()
+    again = house.connect(DEVICE, clean_session=False, peer_chain=chain)
+    assert answers(again.received) == [(200, "abcd-2")]
+    again.disconnect()
+    assert house.connect(DEVICE, clean_session=False, peer_chain=chain).received == []
 
 
 def test_acknowledging_a_pending_request_does_nothing(make_house: Any, make_csr: Callable[..., bytes]) -> None:
@@ -207,17 +230,19 @@ def test_acknowledging_a_pending_request_does_nothing(make_house: Any, make_csr:
 
 
 def test_a_result_nobody_fetches_is_forgotten_after_twelve_hours(house: Any, make_csr: Callable[..., bytes]) -> None:
-    device = house.connect(DEVICE, peer_chain=house.onboard(DEVICE), silent=True)
+    chain = house.onboard(DEVICE)
+    device = house.connect(DEVICE, clean_session=False, peer_chain=chain, silent=True)
     device.subscribe(ANSWERS)
     device.publish(topic("abcd-1"), body_of(make_csr(DEVICE)))
     expires = json.loads(device.received[0].payload)["operationExpires"]
     assert expires == "2026-11-24T00:00:00.000000000Z"
     device.tick(timedelta(hours=12) - timedelta(seconds=1))
-    device.subscribe(ANSWERS)
-    assert answers(device.received[2:]) == [(200, "abcd-1")]
-    device.tick(timedelta(seconds=1))
-    device.subscribe(ANSWERS)
-    assert len(device.received) == 3
+    device.disconnect()
+    later = house.connect(DEVICE, clean_session=False, peer_chain=chain, silent=True, now=device.now)
+    assert answers(later.received) == [(200, "abcd-1")]
+    later.tick(timedelta(seconds=1))
+    later.disconnect()
+    assert house.connect(DEVICE, clean_session=False, peer_chain=chain, now=later.now).received == []
     assert house.store.list("hub1.credentials") == house.store.list("hub1.credential-deadlines") == []
 
 
