@@ -19,7 +19,7 @@ Tampering = Callable[[str, datetime], FaultKind | None]
 
 WRONG_NAME: Final = "another-device"
 NOT_YET: Final = timedelta(days=1)
-# A chain of three has no room for this in the C client (spec 8).
+# A chain of three has no room for this in the C client (azure-sdk-for-c az_iot_provisioning_client.c: sdk).
 OVER_LONG: Final = 6
 
 

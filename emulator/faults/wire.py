@@ -73,7 +73,7 @@ class DpsWire:
     def refuse(self, session: Session, topic: str, status: int, retry_after: int, now: datetime) -> list[Action]:
         """Answer with `{status}000`, and when to come again.
 
-        Source: spec 7.6 (status and retry-after: sdk; code and text: assumed).
+        Source: azure-iot-sdk-python pipeline_stages_provisioning.py (sdk); code and text are assumed.
         """
         return self._answer(session, topic, _dps_refusal(status, retry_after, now))
 
@@ -150,7 +150,7 @@ class HubWire:
     def refuse(self, session: Session, topic: str, status: int, retry_after: int, now: datetime) -> list[Action]:
         """Answer a twin or certificate request with an error; a certificate request is told when to come again.
 
-        Source: spec 7.6 and iot-hub 4.1 (status: documented; 429002 for renewals: sdk).
+        Source: iot-mqtt-connect-to-iot-hub.md (documented); 429002 for renewals: azure-iot-sdk-java feature/csr (sdk).
         """
         request = parse_service_topic(topic)
         if request.request_id is None:

@@ -1,4 +1,8 @@
-"""What each shipping client needs of an answer: one test for each thing a naive emulator gets wrong (§8, §9)."""
+"""What each shipping client needs of an answer: one test for each thing a naive emulator gets wrong.
+
+What needs more than a gateway is tested elsewhere: PUBACK before the answer and the granted QoS at the broker's
+connection, WebSocket paths and subprotocols at its front, the two answers to a renewal at the hub's credentials.
+"""
 
 import base64
 import json
