@@ -62,7 +62,7 @@ class DeviceApi:
 
         Raises:
             BadRequest: the body is too large or names another registration ID.
-            CsrRefused: only with `immediate_csr_errors`: the CSR breaks a rule.
+            CsrRefused: only with `immediate_csr_errors`: the CSR breaks a rule, and there is a policy to sign it.
             DeserializationError: the body, or its CSR, cannot be read.
             RegistrationInProgress: the device has asked for something else that is not done yet.
 
@@ -73,7 +73,8 @@ class DeviceApi:
         registration = self._provisioning.settled(registration_id, now)
         if not attested.enrollment.enabled:
             return self._refuse_disabled(registration, attested, now)
-        if request.csr is not None and self.settings.immediate_csr_errors:
+        has_policy = attested.enrollment.credential_policy_name is not None
+        if request.csr is not None and has_policy and self.settings.immediate_csr_errors:
             self._assigner.check_csr(request.csr, registration_id)
         repeated = self._provisioning.repeated(registration, request)
         if repeated is not None:

@@ -235,6 +235,16 @@ def test_good_csr_is_not_refused_where_errors_are_immediate(make_house: MakeHous
     assert len(certificates(x509_device(house).onboard(body_with_csr()))) == 3
 
 
+@pytest.mark.parametrize("immediate", [False, True])
+def test_csr_that_nobody_would_sign_is_not_looked_at(make_house: MakeHouse, immediate: bool) -> None:
+    """Without a policy the service leaves out the chain, whatever the CSR is."""
+    house = make_house(immediate_csr_errors=immediate)
+    house.add_x509_group()
+    answer = x509_device(house).onboard(body_with_csr("somebody-else").replace(b"somebody-else", DEVICE.encode(), 1))
+    assert answer.body["status"] == "assigned"
+    assert "issuedCertificateChain" not in answer.state
+
+
 def test_chain_is_leaf_then_issuing_ca_then_root(house: DpsHouse) -> None:
     house.add_x509_group(credential_policy_name="default")
     leaf, issuing_ca, root = certificates(x509_device(house).onboard(body_with_csr()))
