@@ -3,10 +3,12 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from adr.authority import IssuingCa
 from certs.pem import format_base64_der
 
 
@@ -39,7 +41,7 @@ class IssuedChain:
 class IssuedCertificate:
     """The note of one issued certificate; `serial_number` is lower-case hex, thumbprints are upper-case SHA-256.
 
-    A certificate with this thumbprint is the very one that this issuer signed.
+    A certificate with this thumbprint is the very one that this issuer signed, with this device identifier in it.
     """
 
     device_id: str
@@ -48,6 +50,18 @@ class IssuedCertificate:
     not_after: datetime
     thumbprint: str = ""
     issuer_thumbprint: str = ""
+    identifier: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCertificate:
+    """A certificate that ADR issued itself, as its note tells it.
+
+    `identifier` is the device identifier that it carries, None where the note is of an earlier hublet and does not say.
+    """
+
+    issuer: IssuingCa
+    identifier: UUID | None
 
 
 def thumbprint_of(certificate: x509.Certificate) -> str:
@@ -63,6 +77,7 @@ def format_issued(issued: IssuedCertificate) -> str:
             "notAfter": issued.not_after.isoformat(),
             "thumbprint": issued.thumbprint,
             "issuer": issued.issuer_thumbprint,
+            "identifier": None if issued.identifier is None else str(issued.identifier),
         }
     )
 
@@ -71,6 +86,7 @@ def parse_issued(key: str, text: str) -> IssuedCertificate:
     """Read a stored note."""
     _, device_id, serial_number = key.split("/")
     fields = json.loads(text)
+    identifier = fields.get("identifier")
     return IssuedCertificate(
         device_id,
         serial_number,
@@ -78,6 +94,7 @@ def parse_issued(key: str, text: str) -> IssuedCertificate:
         datetime.fromisoformat(fields["notAfter"]),
         fields.get("thumbprint", ""),
         fields.get("issuer", ""),
+        None if identifier is None else UUID(identifier),
     )
 
 

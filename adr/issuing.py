@@ -11,7 +11,7 @@ from adr.authority import IssuingCa
 from adr.device import AdrDevice
 from adr.devices import Devices
 from adr.errors import CommonNameTooLong, DeviceDisabled, DeviceHasNoPolicy, IssuerExpired
-from adr.issuance import IssuedCertificate, IssuedChain, thumbprint_of
+from adr.issuance import IssuedCertificate, IssuedChain, KnownCertificate, thumbprint_of
 from adr.policy import Policy
 from certs.authority import MAX_COMMON_NAME, IssuerNotValid
 from certs.csr import CertificateRequest
@@ -53,16 +53,19 @@ class Issuing:
             leaf.not_valid_after_utc,
             thumbprint_of(leaf),
             authority.thumbprint,
+            device.identifier,
         )
         self._devices.note(namespace, note)
         logger.info("device %s: issued %s by policy %s", device_id, note.serial_number, policy.name)
         return chain
 
-    def known_issuer(self, namespace: str, device_id: str, serial_number: int, thumbprint: str) -> IssuingCa | None:
-        """Return the trusted issuing CA that signed this very certificate, if the note of its issuance says so.
+    def known_certificate(
+        self, namespace: str, device_id: str, serial_number: int, thumbprint: str
+    ) -> KnownCertificate | None:
+        """Return what the note of its issuance says of this very certificate, if a trusted issuing CA signed it here.
 
-        Spares the check of a signature that was made here: the thumbprint is over the whole certificate, signature
-        included. An issuer that is no trust anchor any more does not count.
+        Spares the check of a signature that was made here, and the decoding of extensions: the thumbprint is over the
+        whole certificate, signature included. An issuer that is no trust anchor any more does not count.
 
         Args:
             namespace: the namespace's name.
@@ -74,7 +77,8 @@ class Issuing:
         if note is None or not note.thumbprint or note.thumbprint != thumbprint:
             return None
         trusted = self._authorities.trusted(namespace)
-        return next((each for each in trusted if each.thumbprint == note.issuer_thumbprint), None)
+        issuer = next((each for each in trusted if each.thumbprint == note.issuer_thumbprint), None)
+        return None if issuer is None else KnownCertificate(issuer, note.identifier)
 
     def policy_for(self, namespace: str, device: AdrDevice) -> Policy:
         """Return the policy that issues for a device.

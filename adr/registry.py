@@ -22,7 +22,7 @@ from adr.errors import (
     PolicyNotFound,
     PolicyRequiresIssuingCa,
 )
-from adr.issuance import IssuedCertificate, IssuedChain
+from adr.issuance import IssuedCertificate, IssuedChain, KnownCertificate
 from adr.issuing import Issuing
 from adr.links import Links
 from adr.namespace import Namespace, format_namespace, parse_namespace, parse_namespace_name
@@ -331,9 +331,11 @@ class AdrRegistry:
         """Issue an operational certificate under the device's policy; see `Issuing.issue` for what it refuses."""
         return self.issuing.issue(namespace, device_id, request, now)
 
-    def known_issuer(self, namespace: str, device_id: str, serial_number: int, thumbprint: str) -> IssuingCa | None:
-        """Return the trusted issuing CA that signed this very certificate; see `Issuing.known_issuer`."""
-        return self.issuing.known_issuer(namespace, device_id, serial_number, thumbprint)
+    def known_certificate(
+        self, namespace: str, device_id: str, serial_number: int, thumbprint: str
+    ) -> KnownCertificate | None:
+        """Return what is known of a certificate that was issued here; see `Issuing.known_certificate`."""
+        return self.issuing.known_certificate(namespace, device_id, serial_number, thumbprint)
 
     def revoke_device(self, namespace: str, device_id: str, now: datetime, *, disable: bool = False) -> AdrDevice:
         """Make every certificate issued for the device so far worthless; see `Revoking.revoke_device`."""

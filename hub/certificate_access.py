@@ -1,10 +1,12 @@
 """Authentication by a client certificate: by thumbprint, by a CA registered on the hub, or issued through ADR."""
 
 from datetime import datetime
+from uuid import UUID
 
 from cryptography import x509
 
 from adr.authority import IssuingCa
+from adr.issuance import KnownCertificate
 from adr.links import LinkedKind
 from adr.registry import AdrRegistry
 from certs.extensions import serial_number_of, single_common_name
@@ -66,10 +68,10 @@ class CertificateAccess:
         return self._check_path(user, leaf, chain, now)
 
     def _check_path(self, user: UserName, leaf: x509.Certificate, chain: PeerChain, now: datetime) -> Grant | Denial:
-        issuer = self._known_issuer(user, leaf, chain)
-        if issuer is not None:
-            valid = _check_validity(leaf, now) or _check_validity(issuer.signed, now)
-            return valid or self._check_identifier(user, leaf, issuer)
+        known = self._known_certificate(user, leaf, chain)
+        if known is not None:
+            invalid = _check_validity(leaf, now) or _check_validity(known.issuer.signed, now)
+            return invalid or self._check_identifier(user, leaf, known.issuer, known.identifier)
         try:
             intermediates = chain.intermediates
         except (ValueError, x509.InvalidVersion) as error:
@@ -84,12 +86,12 @@ class CertificateAccess:
             return self._check_identifier(user, leaf, issuer)
         return Grant(AuthMethod.CERTIFICATE_AUTHORITY)
 
-    def _known_issuer(self, user: UserName, leaf: x509.Certificate, chain: PeerChain) -> IssuingCa | None:
-        """Find the trusted issuing CA of a leaf that ADR itself issued and noted: its signature needs no check."""
+    def _known_certificate(self, user: UserName, leaf: x509.Certificate, chain: PeerChain) -> KnownCertificate | None:
+        """Find the note of a leaf that ADR itself issued: its signature needs no check."""
         namespace = self._link.namespace
         if namespace is None:
             return None
-        return self._adr.known_issuer(namespace, user.device_id, serial_number_of(leaf), chain.sha256_thumbprint)
+        return self._adr.known_certificate(namespace, user.device_id, serial_number_of(leaf), chain.sha256_thumbprint)
 
     def _trusted(self) -> list[IssuingCa]:
         namespace = self._link.namespace
@@ -108,8 +110,13 @@ class CertificateAccess:
         linked = f"{trusted} issuing CA(s) of namespace {namespace}" if namespace else "no namespace"
         return f"hub {self._settings.name} trusts {linked} and {registered} CA certificate(s) registered on it"
 
-    def _check_identifier(self, user: UserName, leaf: x509.Certificate, issuer: IssuingCa) -> Grant | Denial:
-        """Compare a leaf that ADR issued with the device record: revocation changes the record, or the issuer."""
+    def _check_identifier(
+        self, user: UserName, leaf: x509.Certificate, issuer: IssuingCa, identifier: UUID | None = None
+    ) -> Grant | Denial:
+        """Compare a leaf that ADR issued with the device record: revocation changes the record, or the issuer.
+
+        `identifier` is the leaf's, where it is known already.
+        """
         namespace = issuer.namespace
         if not issuer.is_trusted:
             return Denial(
@@ -121,7 +128,7 @@ class CertificateAccess:
             return Denial(f"device {user.device_id} is not registered in namespace {namespace}")
         if not device.enabled:
             return Denial(f"device {user.device_id} is disabled in namespace {namespace}")
-        if device_identifier(leaf) != device.identifier:
+        if (identifier or device_identifier(leaf)) != device.identifier:
             return Denial(
                 f"certificate {serial_number_of(leaf):x} of device {user.device_id} was revoked: its device identifier "
                 f"is not the one in namespace {namespace}"
@@ -134,16 +141,16 @@ def _leaf(chain: PeerChain) -> x509.Certificate | Denial:
         leaf = chain.leaf
         if leaf is None:
             return Denial("the client presented no certificate")
-        leaf.subject.rfc4514_string()  # names are decoded late: do it where a failure is expected
     except (ValueError, x509.InvalidVersion) as error:
         return Denial(f"the client certificate cannot be read: {error}")
     return leaf
 
 
 def _check_validity(leaf: x509.Certificate, now: datetime) -> Denial | None:
-    name, start, end = leaf.subject.rfc4514_string(), leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    if start <= now <= end:
+        return None
+    name = leaf.subject.rfc4514_string()
     if now > end:
         return Denial(f"certificate {name!r} expired at {end.isoformat()}, now is {now.isoformat()}")
-    if now < start:
-        return Denial(f"certificate {name!r} is not valid before {start.isoformat()}, now is {now.isoformat()}")
-    return None
+    return Denial(f"certificate {name!r} is not valid before {start.isoformat()}, now is {now.isoformat()}")

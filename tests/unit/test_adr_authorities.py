@@ -26,11 +26,12 @@ from adr.errors import (
     PolicyNotFound,
     PolicyRequiresIssuingCa,
 )
-from adr.issuance import thumbprint_of
+from adr.issuance import KnownCertificate, parse_issued, thumbprint_of
 from adr.registry import AdrRegistry
 from adr.rotation import rotate_issuers
 from certs.authority import CertificateAuthority
 from certs.csr import CertificateRequest
+from certs.identifier import device_identifier
 from certs.keyfile import MemoryKeyStore
 from certs.keys import KeyType, generate_key
 from certs.profiles import ONBOARDING_ROOT
@@ -271,11 +272,21 @@ class TestFind:
         adr.register_device("works", "pump", "plant-1", NOW)
         leaf = adr.issue("works", "pump", CertificateRequest("pump", DEVICE_KEY, b""), NOW).leaf
         thumbprint = thumbprint_of(leaf)
-        assert adr.known_issuer("works", "pump", leaf.serial_number, thumbprint) == adr.issuing_ca("works", "plant-1")
-        assert adr.known_issuer("works", "pump", leaf.serial_number, "AB") is None
-        assert adr.known_issuer("works", "pump", 7, thumbprint) is None
+        issuer, identifier = adr.issuing_ca("works", "plant-1"), device_identifier(leaf)
+        assert identifier is not None
+        known = adr.known_certificate("works", "pump", leaf.serial_number, thumbprint)
+        assert known == KnownCertificate(issuer, identifier)
+        assert adr.known_certificate("works", "pump", leaf.serial_number, "AB") is None
+        assert adr.known_certificate("works", "pump", 7, thumbprint) is None
+        adr.revoke_device("works", "pump", NOW)
+        again = adr.known_certificate("works", "pump", leaf.serial_number, thumbprint)
+        assert again == known, "what it carries, not what the device has now"
         adr.revoke_issuing_ca("works", "plant-1", NOW)
-        assert adr.known_issuer("works", "pump", leaf.serial_number, thumbprint) is None
+        assert adr.known_certificate("works", "pump", leaf.serial_number, thumbprint) is None
+
+    def test_note_of_an_earlier_hublet_does_not_say_the_identifier(self, adr: AdrRegistry) -> None:
+        text = '{"policy": "p", "notAfter": "2026-12-01T00:00:00+00:00", "thumbprint": "AB", "issuer": "CD"}'
+        assert parse_issued("works/pump/1f", text).identifier is None
 
     def test_devices_come_in_pages(self, adr: AdrRegistry) -> None:
         for number in range(5):
