@@ -10,7 +10,7 @@ import typer
 
 from adr.errors import AdrError
 from adr.store import StoreError
-from emulator.config import ConfigError
+from emulator.config_error import ConfigError
 from emulator.listeners import PortTaken
 from emulator.state import DEFAULT_DIRECTORY
 
