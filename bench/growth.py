@@ -7,12 +7,12 @@ and of the simulator's, for each device onboarded and for each message. Prints a
 import argparse
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.fleet import make_onboarding_fleet, write_fleet
 from bench.generator_process import GeneratorProcess
+from bench.growth_figures import Cost, Growth
 from bench.growth_plot import draw
 from bench.hublet import ID_SCOPE, Installation
 from bench.machine import describe_machine
@@ -24,25 +24,6 @@ COMING = 200
 MESSAGES_EACH = 100
 MICROSECONDS = 1e6
 MEGABYTE = 1e6
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """µs of CPU for one of something, of hublet and of the simulator."""
-
-    hublet: Spread
-    simulator: Spread
-
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """What was measured with so many devices connected; resident memory in MB of the processes."""
-
-    connected: int
-    onboarding: Cost
-    message: Cost
-    hublet_megabytes: float
-    simulator_megabytes: float
 
 
 class Experiment:

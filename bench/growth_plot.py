@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, log10
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from bench.growth import Growth
-    from bench.spread import Spread
+from bench.growth_figures import Growth
+from bench.spread import Spread
 
 WIDTH, HEIGHT = 760, 300
 PANEL_WIDTH, PANEL_HEIGHT, TOP, GAP, LEFT = 310, 190, 52, 70, 52
@@ -39,7 +38,7 @@ class Panel:
         return TOP + PANEL_HEIGHT * (1 - value / self.top_value)
 
 
-def draw(measured: "Sequence[Growth]") -> str:
+def draw(measured: Sequence[Growth]) -> str:
     """Give the SVG document: CPU per device onboarded on the left, per message on the right."""
     left = _panel(LEFT, "CPU per device onboarded, ms", measured, lambda each: each.onboarding, 1_000)
     right = _panel(LEFT + PANEL_WIDTH + GAP, "CPU per QoS 1 message, µs", measured, lambda each: each.message, 1)
@@ -58,8 +57,8 @@ def draw(measured: "Sequence[Growth]") -> str:
 def _panel(
     left: float,
     title: str,
-    measured: "Sequence[Growth]",
-    cost: Callable[["Growth"], object],
+    measured: Sequence[Growth],
+    cost: Callable[[Growth], object],
     divisor: float,
 ) -> str:
     sizes = [each.connected for each in measured]

@@ -2,7 +2,8 @@
 
 from xml.etree import ElementTree
 
-from bench.growth import Cost, Growth, format_growth
+from bench.growth import format_growth
+from bench.growth_figures import Cost, Growth
 from bench.growth_plot import draw
 from bench.spread import Spread
 
