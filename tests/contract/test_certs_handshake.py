@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.authority import CertificateAuthority
 from certs.identifier import device_identifier
@@ -13,7 +15,7 @@ from certs.keys import KeyType, generate_key
 from certs.path import ValidPath, validate_path
 from certs.peer import PeerChain
 from certs.pem import format_pem, format_private_key
-from certs.profiles import SERVER_CA
+from certs.profiles import ONBOARDING_INTERMEDIATE, ONBOARDING_ROOT, SERVER_CA
 
 HOSTS = ["localhost", "hub2.localhost", "127.0.0.1", "::1"]
 DAY = timedelta(days=1)
@@ -30,11 +32,11 @@ def load_chain(context: ssl.SSLContext, directory, key, *certificates) -> None:
     context.load_cert_chain(path)
 
 
-def server_context(directory, key_type: KeyType) -> ssl.SSLContext:
-    """A server that demands a client certificate under the factory root."""
+def server_context(directory, key_type: KeyType, trusted: x509.Certificate = ROOT.certificate) -> ssl.SSLContext:
+    """A server that demands a client certificate under a root, the factory's if no other is named."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cadata=format_pem(ROOT.certificate).decode())
+    context.load_verify_locations(cadata=format_pem(trusted).decode())
     key = generate_key(key_type)
     load_chain(context, directory, key, SERVER.issue_server(HOSTS, key.public_key(), NOW, validity=DAY))
     return context
@@ -82,6 +84,24 @@ def test_device_and_server_accept_each_other(tmp_path, device_key, server_key, v
     leaf = PeerChain((end.getpeercert(binary_form=True),)).leaf
     assert device_identifier(leaf) is not None
     assert isinstance(validate_path(leaf, [], [ICA.certificate], NOW), ValidPath)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])
+@pytest.mark.parametrize(
+    "key_type", [KeyType.P256, KeyType.P384, KeyType.P521, KeyType.RSA2048], ids=lambda key_type: key_type.value
+)
+def test_onboarding_certificate_is_accepted_under_its_root(tmp_path, key_type, version):
+    """The development CA's root, intermediate and leaf, all of one key type, against a server that trusts the root."""
+    root = CertificateAuthority.create_root("dev root", NOW, key_type=key_type, profile=ONBOARDING_ROOT)
+    ca = root.issue_intermediate("dev CA", NOW, key_type=key_type, profile=ONBOARDING_INTERMEDIATE)
+    key = generate_key(key_type)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.load_verify_locations(cadata=format_pem(SERVER.certificate).decode())
+    client.minimum_version = client.maximum_version = version
+    leaf = ca.issue_onboarding("sensor-001", key.public_key(), NOW, validity=DAY)
+    load_chain(client, tmp_path, key, leaf, ca.certificate)
+    end = handshake(server_context(tmp_path, KeyType.P256, trusted=root.certificate), client, "localhost")
+    assert end.getpeercert(binary_form=True) == leaf.public_bytes(Encoding.DER)
 
 
 @pytest.mark.parametrize("host", HOSTS)
