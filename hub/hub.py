@@ -40,7 +40,7 @@ class Hub:
         self.event_log = EventLog(store, name, settings.partition_count)
         self.twins = Twins(store, name)
         self.feedback = Feedback(store, name)
-        sessions = Sessions(store, name)
+        self.sessions = sessions = Sessions(store, name)
         self.twin_requests = TwinRequests(self.twins, sessions, self.connections)
         self.methods = Methods(sessions, self.connections)
         self.c2d = CloudToDevice(

@@ -81,7 +81,8 @@ class Edge:
             for each in resources.dps
         ]
         self._served += [
-            _served(each.settings.name, HubWire(), router, f"{each.settings.host_name}/") for each in resources.hubs
+            _served(each.settings.name, HubWire(each.sessions), router, f"{each.settings.host_name}/")
+            for each in resources.hubs
         ]
 
     def arrange(self, layers: Layers) -> None:

@@ -18,9 +18,10 @@ from dps.topics import GetOperationStatus, RegisterDevice, UnknownTopic, format_
 from emulator.faults.fault import Operation
 from hub.error_body import format_error_body, format_timestamp
 from hub.errors import HubError
+from hub.session import Sessions
+from hub.topics import CREDENTIALS_FILTER, TWIN_FILTER, format_credentials_topic, format_twin_topic, parse_service_topic
 from hub.topics import Operation as HubOperation
 from hub.topics import UnknownTopic as UnknownHubTopic
-from hub.topics import format_credentials_topic, format_twin_topic, parse_service_topic
 
 OPERATION_LIFETIME: Final = timedelta(minutes=10)
 MAX_PRETENDED: Final = 10_000
@@ -132,7 +133,10 @@ class DpsWire:
 
 
 class HubWire:
-    """The topics of a hub."""
+    """The topics of a hub; like the hub itself it answers those who subscribe to the answers, at the granted QoS."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
 
     def operation(self, topic: str) -> Operation | None:
         """Tell telemetry from the requests on `$iothub/`."""
@@ -156,12 +160,12 @@ class HubWire:
         if request.request_id is None:
             return []
         if request.operation is not HubOperation.ISSUE_CERTIFICATE:
-            return [Publish(session.key, format_twin_topic(status, request.request_id), b"")]
+            return self._answer(session, TWIN_FILTER, format_twin_topic(status, request.request_id), b"")
         error = _HUB_ERRORS.get(status, ServiceUnavailable)("injected: try again later")
         body: dict[str, Any] = json.loads(format_error_body(error, now))
         body["retryAfter"] = retry_after
         response_topic = format_credentials_topic(status, request.request_id)
-        return [Publish(session.key, response_topic, json.dumps(body).encode(), 1)]
+        return self._answer(session, CREDENTIALS_FILTER, response_topic, json.dumps(body).encode())
 
     def accept_for_ever(self, session: Session, topic: str, now: datetime) -> list[Action]:
         """Accept a certificate request that comes to nothing."""
@@ -169,7 +173,15 @@ class HubWire:
         if request.request_id is None:
             return []
         body = {"correlationId": str(uuid4()), "operationExpires": format_timestamp(now + timedelta(hours=12))}
-        return [Publish(session.key, format_credentials_topic(202, request.request_id), json.dumps(body).encode(), 1)]
+        response_topic = format_credentials_topic(202, request.request_id)
+        return self._answer(session, CREDENTIALS_FILTER, response_topic, json.dumps(body).encode())
+
+    def _answer(self, session: Session, topic_filter: str, topic: str, body: bytes) -> list[Action]:
+        subscription = self._sessions.subscriptions(session.key).get(topic_filter)
+        if subscription is None:
+            return []
+        qos = subscription.qos if topic_filter == CREDENTIALS_FILTER else 0
+        return [Publish(session.key, topic, body, qos)]
 
 
 class DpsThrottled(DpsError):

@@ -103,7 +103,7 @@ def dps(dps_house: DpsHouse) -> Edge:
 def hub(house: Any) -> Edge:
     """A device past its SUBACK at a hub."""
     chain = house.onboard("dev1")
-    edge = Edge(house.hub.gateway, HubWire(), house.request("dev1", peer_chain=chain), HUB_NOW)
+    edge = Edge(house.hub.gateway, HubWire(house.hub.sessions), house.request("dev1", peer_chain=chain), HUB_NOW)
     edge.connect()
     edge.open()
     edge.subscribe("$iothub/credentials/res/#", "$iothub/twin/res/#")
@@ -165,7 +165,7 @@ class TestConnect:
         assert hub.open() == []
 
     def test_refused_device_meets_no_fault_after_it(self, house: Any) -> None:
-        edge = Edge(house.hub.gateway, HubWire(), house.request("stranger"), HUB_NOW)
+        edge = Edge(house.hub.gateway, HubWire(house.hub.sessions), house.request("stranger"), HUB_NOW)
         edge.set(FaultKind.CUT, Operation.CONNECT, phase=Phase.AFTER)
         assert isinstance(edge.connect(), Refusal)
         assert not isinstance(edge.session, Unanswered)
@@ -337,6 +337,19 @@ class TestHub:
         assert isinstance(refused, Publish)
         assert refused.topic == f"$iothub/twin/res/{status}/?$rid=5"
 
+    @pytest.mark.parametrize("kind", [FaultKind.THROTTLED, FaultKind.NEVER_COMPLETES])
+    def test_answer_of_a_fault_needs_a_subscription_and_has_its_qos(self, hub: Edge, kind: FaultKind) -> None:
+        hub.set(kind, Operation.RENEW)
+        for qos in (0, 1):
+            hub.gateway.subscribed(hub.session, [("$iothub/credentials/res/#", qos)], HUB_NOW)
+            [answered] = renew(hub)
+            assert isinstance(answered, Publish)
+            assert answered.qos == qos
+        hub.gateway.unsubscribed(hub.session, ["$iothub/credentials/res/#", "$iothub/twin/res/#"], HUB_NOW)
+        assert renew(hub) == []
+        hub.set(FaultKind.THROTTLED, Operation.TWIN)
+        assert hub.send(TWIN) == []
+
     @pytest.mark.parametrize("topic", [TWIN.partition("?")[0], RENEW.partition("?")[0]])
     def test_request_without_an_id_gets_no_refusal(self, hub: Edge, topic: str) -> None:
         hub.set(FaultKind.THROTTLED, Operation.TWIN)
@@ -367,4 +380,4 @@ class TestHub:
         assert hub.gateway.unsubscribed(hub.session, ["$iothub/twin/res/#"], HUB_NOW) == []
         assert hub.gateway.acknowledged(hub.session, "", HUB_NOW) == []
         assert hub.gateway.tick(HUB_NOW) == []
-        assert HubWire().enrollment(hub.session, HUB_NOW) == ""
+        assert HubWire(house.hub.sessions).enrollment(hub.session, HUB_NOW) == ""

@@ -73,7 +73,9 @@ class TestGateway:
         chain = house.onboard("dev1")
 
         def make(limits: Any, *, enforces: bool = True) -> tuple[QuotaGateway, Any]:
-            gateway = QuotaGateway(house.hub.gateway, HubWire(), Quota("hub1", limits), enforces=enforces)
+            gateway = QuotaGateway(
+                house.hub.gateway, HubWire(house.hub.sessions), Quota("hub1", limits), enforces=enforces
+            )
             self.request = house.request("dev1", peer_chain=chain)
             session = gateway.connect(self.request, NOW)
             gateway.opened(session, NOW)
