@@ -1,19 +1,21 @@
 """JSON that comes from outside: a device's payload, or the body of a service request."""
 
 import json
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from hub.errors import ArgumentInvalid, IotHubFormatError
 
 
-def parse_json(body: bytes) -> Any:
-    """Read a JSON text in UTF-8.
+def parse_json(body: bytes, *, parse_float: Callable[[str], float] = float) -> Any:
+    """Read a JSON text in UTF-8; a number that is too large for a float becomes infinite, unless `parse_float` objects.
 
     Raises:
-        IotHubFormatError: it is not JSON, not UTF-8, nested too deep to read, or has `NaN` or `Infinity` in it.
+        IotHubFormatError: it is not JSON, not UTF-8, nested too deep to read, or has `NaN` or `Infinity` in it; or
+            `parse_float` raised a ValueError.
     """
     try:
-        return json.loads(body.decode(), parse_constant=_refuse_constant)
+        return json.loads(body.decode(), parse_float=parse_float, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise IotHubFormatError(f"the body is not JSON in UTF-8: {error}") from None
 

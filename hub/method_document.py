@@ -25,10 +25,17 @@ def parse_method_document(document: Mapping[str, Any]) -> MethodCall:
     old = _seconds(document, "timeoutInSeconds", DEFAULT_RESPONSE_TIMEOUT)
     return MethodCall(
         method_name=name,
-        payload=json.dumps(document["payload"]).encode() if "payload" in document else b"",
+        payload=_format_payload(document["payload"]) if "payload" in document else b"",
         response_timeout=_seconds(document, "responseTimeoutInSeconds", old),
         connect_timeout=_seconds(document, "connectTimeoutInSeconds", timedelta(0)),
     )
+
+
+def _format_payload(payload: Any) -> bytes:
+    try:
+        return json.dumps(payload, allow_nan=False).encode()
+    except ValueError:  # 1e999 is JSON, and what it becomes is none
+        raise ArgumentInvalid("payload has a number that no IEEE double holds") from None
 
 
 def _seconds(document: Mapping[str, Any], name: str, default: timedelta) -> timedelta:

@@ -6,6 +6,7 @@ A call lives as long as the request that made it, so calls are memory. The core 
 
 import json
 import logging
+import math
 import re
 import secrets
 from collections.abc import Callable
@@ -185,9 +186,16 @@ def _read_result(call: MethodCall, status: int, body: bytes) -> MethodResult | H
             f"the device answered {call.method_name} with {len(body)} bytes, {MAX_PAYLOAD_BYTES} are allowed"
         )
     try:
-        return MethodResult(status, parse_json(body) if body.strip() else None)
+        return MethodResult(status, parse_json(body, parse_float=_finite) if body.strip() else None)
     except IotHubFormatError as error:
         return GenericBadGateway(f"the device's answer to {call.method_name} is wrong: {error}")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:40]} is a number that no IEEE double holds")
+    return value
 
 
 def _not_online(call: MethodCall) -> DeviceNotOnline:

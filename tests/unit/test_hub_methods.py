@@ -1,5 +1,6 @@
 """Direct methods, through the gateway."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_answer_may_be_any_json_or_nothing(caller: Caller, body: bytes, payload:
     assert caller.outcomes == [MethodResult(-5, payload)]
 
 
-@pytest.mark.parametrize("body", [b"{", b"\xff", b"x" * (MAX_PAYLOAD_BYTES + 1)])
+@pytest.mark.parametrize("body", [b"{", b"\xff", b'{"x": [-1e999]}', b"x" * (MAX_PAYLOAD_BYTES + 1)])
 def test_answer_that_is_no_json_or_too_large_fails_the_call(caller: Caller, body: bytes) -> None:
     device = caller.connect(METHODS)
     caller.call(device)
@@ -219,6 +220,7 @@ def test_module_answers_for_itself(caller: Caller) -> None:
         ({"methodName": "m", "connectTimeoutInSeconds": 10**30}, "whole number of seconds"),
         ({"methodName": "m", "connectTimeoutInSeconds": -1}, "it must be 0–300"),
         ({"methodName": "m", "connectTimeoutInSeconds": 31}, "cannot exceed responseTimeoutInSeconds"),
+        ({"methodName": "m", "payload": {"a": [math.inf]}}, "no IEEE double"),
     ],
 )
 def test_bad_call_is_refused(document: dict[str, Any], said: str) -> None:
