@@ -19,6 +19,8 @@ logger = logging.getLogger("emulator")
 IDLE_SECONDS: Final = 120.0
 # How long it may take from there to the end of the request's body (assumed).
 BODY_SECONDS: Final = 60.0
+# How long it may take nothing of an answer (assumed).
+UNREAD_SECONDS: Final = 60.0
 
 # A REST API: answers a request, or None when its path is none of its own.
 Api = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]]
@@ -33,6 +35,7 @@ class HttpsFront:
         apis: the REST APIs, asked in this order.
         idle_seconds: how long a connection may be without a complete request head.
         body_seconds: how long the body of a request may take.
+        unread_seconds: how long a client may take nothing of an answer.
     """
 
     def __init__(
@@ -43,13 +46,14 @@ class HttpsFront:
         *,
         idle_seconds: float = IDLE_SECONDS,
         body_seconds: float = BODY_SECONDS,
+        unread_seconds: float = UNREAD_SECONDS,
     ) -> None:
         self._connection = connection
         self._apis = apis
         self._body_seconds = body_seconds
         # aiohttp's own time for the next request, and for the first one, is an hour.
         self._web = web.Server(self._handle, access_log=None, logger=request_logger, keepalive_timeout=idle_seconds)
-        self.tls = TlsServer(context, self._web)
+        self.tls = TlsServer(context, self._web, unread_seconds=unread_seconds)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if is_upgrade(request) and request.path in PATHS:

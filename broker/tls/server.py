@@ -25,7 +25,8 @@ class TlsServer:
 
     The context can be replaced while it runs (a renewed server certificate). A client that has not finished its
     handshake within `handshake_seconds` is closed by `sweep`, which the owner calls about once a second.
-    `context_of_next`, if set, may give the next client another context.
+    `context_of_next`, if set, may give the next client another context. With `unread_seconds`, the system drops a
+    client that takes nothing of what waits for it that long, where it can (Linux).
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class TlsServer:
         above: Callable[[], asyncio.BaseProtocol],
         *,
         handshake_seconds: float = 20,
+        unread_seconds: float | None = None,
     ) -> None:
         self.context = context
         self.context_of_next: Callable[[], SSL.Context | None] | None = None
         self._above = above
         self._handshake_seconds = handshake_seconds
+        self._unread_seconds = unread_seconds
         self._handshaking: dict[TlsTransport, float] = {}
         self._listening: list[socket.socket] = []
 
@@ -56,6 +59,7 @@ class TlsServer:
         loop = asyncio.get_running_loop()
         for address in addresses:
             sock = bind(address, port)
+            self._hurry_readers(sock)
             port = sock.getsockname()[1]
             self._listening.append(sock)
         for sock in self._listening:
@@ -81,6 +85,11 @@ class TlsServer:
     def _accept_again(self, listening: socket.socket) -> None:
         if listening in self._listening:
             asyncio.get_running_loop().add_reader(listening, self._accept_from, listening)
+
+    def _hurry_readers(self, sock: socket.socket) -> None:
+        # Accepted sockets inherit it. It ends the probing of a window that stays closed, too (tcp(7)).
+        if self._unread_seconds is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._unread_seconds * 1000))
 
     def _accept(self) -> TlsTransport:
         other = self.context_of_next() if self.context_of_next is not None else None

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,11 @@ async def slow_api(request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(body=body)
 
 
+async def long_api(request: web.BaseRequest) -> web.StreamResponse | None:
+    """Answer with more than the buffers on the way hold, over and over."""
+    return web.Response(body=bytes(1 << 20)) if request.path == "/long" else None
+
+
 class Streams:
     """One TLS connection to the front."""
 
@@ -53,7 +59,12 @@ class Door:
         server = ca.issue_server(["localhost"], key.public_key(), now, validity=timedelta(days=1))
         self.context = ssl.create_default_context(cadata=ca.certificate.public_bytes(Encoding.PEM).decode())
         self.front = HttpsFront(
-            server_context([(server, key)]), no_connection, [slow_api], idle_seconds=0.2, body_seconds=0.2
+            server_context([(server, key)]),
+            no_connection,
+            [long_api, slow_api],
+            idle_seconds=0.2,
+            body_seconds=0.2,
+            unread_seconds=0.5,
         )
         self.port = 0
 
@@ -116,3 +127,16 @@ async def test_malformed_request_is_one_line_in_the_log(door: Door, caplog: pyte
     assert "malformed" in record.getMessage()
     assert "\n" not in record.getMessage()
     client.writer.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such option")
+async def test_client_that_does_not_read_its_answers_is_dropped(door: Door) -> None:
+    """Its answers wait for room, and nothing else would ever end that."""
+    client = await door.client(b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n" * 30)
+    client.writer.transport.pause_reading()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not door.front._web.connections:  # noqa: ASYNC110 - it is the network that is waited for
+            await asyncio.sleep(0.01)
+        while door.front._web.connections:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    client.writer.transport.abort()
