@@ -12,10 +12,11 @@ from broker.tls.client import connect_tls
 from broker.tls.context import client_context, refusing_context, server_context
 from broker.tls.server import TlsServer, bind
 from broker.tls.tcp_link import TcpLink
-from broker.tls.transport import MAX_UNSENT_BYTES, TlsTransport, failure_of, presented_by
+from broker.tls.transport import MAX_CERTIFICATES, MAX_UNSENT_BYTES, TlsTransport, failure_of, presented_by
 from broker.tls.trust import ServerNotTrusted, ServerTrust
 
 __all__ = [
+    "MAX_CERTIFICATES",
     "MAX_UNSENT_BYTES",
     "ServerNotTrusted",
     "ServerTrust",

@@ -17,6 +17,10 @@ logger = logging.getLogger("broker")
 _RECORD_BYTES: Final = 16 * 1024
 _READ_BYTES: Final = 64 * 1024
 
+# OpenSSL keeps what a peer presented as long as the connection, at 6 KB a certificate, known to us or not. A path has
+# at most ten, so a chain of eleven is still explained at CONNECT (assumed).
+MAX_CERTIFICATES: Final = 16
+
 # A peer that lets this much pile up unread is broken or hostile.
 MAX_UNSENT_BYTES: Final = 4 * 1024 * 1024
 
@@ -122,6 +126,9 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         else:
             self._flush()
         self._peer_chain = presented_by(self._tls)
+        if len(self._peer_chain.der) > MAX_CERTIFICATES:
+            self._fail(f"presents {len(self._peer_chain.der)} certificates, {MAX_CERTIFICATES} are taken")
+            return
         self.established = True
         self._end_handshake("")
         if self._closing:

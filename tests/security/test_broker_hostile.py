@@ -34,6 +34,7 @@ from broker.packets import (
     format_packet,
 )
 from broker.tls import (
+    MAX_CERTIFICATES,
     MAX_UNSENT_BYTES,
     ServerNotTrusted,
     ServerTrust,
@@ -235,6 +236,32 @@ class TestBeforeConnect:
         client.writer.write(sent + format_packet(connect_packet("dev1")))
         assert await client.last_words() == []
         assert front.gateway.calls == []
+
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+    async def test_endless_chain_ends_the_connection_and_a_long_one_is_judged(
+        self,
+        front: TlsFront,
+        issued: SimpleNamespace,
+        ca: CertificateAuthority,
+        tmp_path: Path,
+        version: ssl.TLSVersion,
+    ) -> None:
+        """150 certificates would hold 840 KB for a minute before anybody knows the client."""
+        answers = []
+        for count in (MAX_CERTIFICATES, MAX_CERTIFICATES + 1):
+            pem = tmp_path / "long.pem"
+            issuer = ca.certificate.public_bytes(Encoding.PEM)
+            pem.write_bytes(issued.device_pem.read_bytes() + issuer * (count - 1))
+            context = ssl.create_default_context(cadata=issuer.decode())
+            context.minimum_version = context.maximum_version = version
+            context.load_cert_chain(pem)
+            streams = await asyncio.open_connection("127.0.0.1", front.port, ssl=context, server_hostname="localhost")
+            client = front._kept(Client(*streams))
+            client.send(connect_packet("dev1"))
+            client.send(Disconnect())
+            answers.append(await client.last_words())
+        assert answers == [[ACCEPTED], []]
+        assert [len(each.peer_chain.der) for each in front.gateway.requests] == [MAX_CERTIFICATES]
 
     @pytest.mark.skipif(not hasattr(sockets, "TCP_QUICKACK"), reason="the system has no such option")
     async def test_end_of_a_tls_13_handshake_is_acknowledged_at_once(self, front: TlsFront) -> None:

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 
 from broker import tls
-from broker.tls import MAX_UNSENT_BYTES, ServerNotTrusted, ServerTrust, TlsServer, TlsTransport
+from broker.tls import MAX_CERTIFICATES, MAX_UNSENT_BYTES, ServerNotTrusted, ServerTrust, TlsServer, TlsTransport
 from broker.tls import client as client_side
 from broker.tls import context as context_module
 from certs.authority import CertificateAuthority
@@ -353,14 +353,19 @@ class TestPathIsNotBuilt:
         monkeypatch.setattr(context_module, "_accept_any", ask)
         return seen
 
-    def test_no_signature_of_a_forged_chain_of_50_is_checked(self, verifications: list[tuple[int, int]]) -> None:
-        identity = forged_chain(50)
+    def test_no_signature_of_the_longest_forged_chain_is_checked(self, verifications: list[tuple[int, int]]) -> None:
+        identity = forged_chain(MAX_CERTIFICATES)
         wire = Wire(client_connection(identity), server_connection())
         assert wire.established
         assert wire.server.peer_chain == PeerChain(identity.der)
         assert max(depth for _, depth in verifications) == 0
         assert CERT_SIGNATURE_FAILURE not in {error for error, _ in verifications}
         assert len(verifications) <= 8  # of both sides, however long the chain is
+
+    def test_chain_that_is_longer_ends_the_connection(self) -> None:
+        wire = Wire(client_connection(forged_chain(MAX_CERTIFICATES + 1)), server_connection())
+        assert not wire.server.tls.established
+        assert wire.server.gone
 
     def test_openssl_left_alone_would_check_them(self, verifications: list[tuple[int, int]]) -> None:
         context = tls.server_context([(server_identity().chain[0], server_identity().key)])
