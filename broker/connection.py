@@ -42,7 +42,6 @@ from broker.packets import (
     format_packet,
 )
 from broker.packets import Publish as PublishPacket
-from broker.tls import TlsTransport
 from certs.peer import PeerChain
 
 logger = logging.getLogger("broker")
@@ -260,8 +259,9 @@ class Connection(asyncio.Protocol):
         """Keep of the CONNECT what the connection's end needs: it lives long, and there are many."""
         if self.connect is not None:
             self._testament, self.connect = self.connect.will, None
-        if isinstance(self._transport, TlsTransport):
-            self._transport.forget_peer_chain()
+        forget = getattr(self._transport, "forget_peer_chain", None)
+        if forget is not None:
+            forget()
 
     def refuse(self, refusal: Refusal) -> None:
         """Send a CONNACK that says no, and close."""
@@ -395,9 +395,8 @@ class Connection(asyncio.Protocol):
         packet = PublishPacket(action.topic, action.payload, action.qos, packet_id=packet_id)
         try:
             data = format_packet(packet)
-        except ValueError:
-            logger.exception("%s: closed: a message to it does not fit MQTT", self._who())
-            self.close("a message to it does not fit MQTT")
+        except ValueError as error:
+            self.close(f"a message to it does not fit MQTT: {error}")
             return
         if packet_id is not None:
             self._unacknowledged[packet_id] = action.token

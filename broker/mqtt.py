@@ -262,6 +262,8 @@ class Broker(AmqttBroker):
         return bool(given) and all(given)
 
     async def _decide(self, connection: Connection, listener: ListenerConfig) -> None:
+        if connection.is_closed:
+            return  # the client left already: nobody is let in
         session = ConnectionSession(connection)
         accepted = await self._authenticate(session, listener)
         outcome = session.outcome

@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import WSMsgType, web
 
 from broker.connection import MAX_PACKET_BYTES, Connection
-from broker.tls import MAX_UNSENT_BYTES
+from broker.tls import MAX_UNSENT_BYTES, TlsTransport
 from certs.peer import PeerChain
 
 logger = logging.getLogger("broker")
@@ -49,12 +49,11 @@ class _WebSocketTransport(asyncio.Transport):
     def __init__(self, request: web.BaseRequest) -> None:
         below = request.transport
         self._below = below
-        super().__init__(
-            {
-                "peername": below.get_extra_info("peername") if below else None,
-                "peer_chain": below.get_extra_info("peer_chain", PeerChain()) if below else PeerChain(),
-            }
-        )
+        self._facts = {
+            "peername": below.get_extra_info("peername") if below else None,
+            "peer_chain": below.get_extra_info("peer_chain", PeerChain()) if below else PeerChain(),
+        }
+        super().__init__(self._facts)
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._wake = asyncio.Event()
@@ -83,6 +82,12 @@ class _WebSocketTransport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self._closing
+
+    def forget_peer_chain(self) -> None:
+        """Let go of the peer's certificates, here and below, once they have been judged."""
+        self._facts["peer_chain"] = PeerChain()
+        if isinstance(self._below, TlsTransport):
+            self._below.forget_peer_chain()
 
     async def run(self, socket: web.WebSocketResponse) -> None:
         """Send what is written until the connection closes, then close the socket."""

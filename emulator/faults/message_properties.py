@@ -97,7 +97,7 @@ class FaultyMessages:
     def connect(self, request: ConnectRequest, now: datetime) -> Session | Refusal:
         """Refuse a device that asked for it."""
         mode = self._mode(request.client_id.partition("/")[0], now)
-        if mode is not None and mode.operation is FaultOperation.INVOKE_AUTH_ERROR:
+        if mode is not None and mode.begins_at <= now and mode.operation is FaultOperation.INVOKE_AUTH_ERROR:
             return Refusal(ConnectReturnCode.NOT_AUTHORIZED, f"{mode.operation} until {mode.ends_at:%H:%M:%S}")
         outcome: Session | Refusal = self._inner.connect(request, now)
         return outcome

@@ -725,6 +725,15 @@ class TestPlugins:
         assert front.broker.connected == 0
         assert front.broker._connections == set()
 
+    async def test_nobody_is_asked_about_a_client_that_left(self, front: Front) -> None:
+        """Who is let in but never gets its CONNACK would be waited for."""
+        client = front.arrive()
+        client.send(connect_packet("dev1"))
+        client.connection.connection_lost(None)
+        await client.settle(CONNECT_TURNS)
+        assert front.gateway.named("connect") == []
+        assert front.broker.connected == 0
+
     async def test_user_name_of_nobody_is_refused(self, front: Front) -> None:
         assert await front.attempt(Connect("dev1", user_name="elsewhere/dev1")) == [NOT_AUTHORIZED]
 

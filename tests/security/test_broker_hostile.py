@@ -771,6 +771,11 @@ class TestWebSocket:
         async with await web_front.socket(context=context) as socket:
             await socket.send_bytes(CONNECT)
             await hear(socket)
+            (connection,) = web_front.front.broker._connections
+            transport = connection._transport
+            assert transport is not None
+            assert not transport.get_extra_info("peer_chain"), "forgotten once it was judged"
+            assert not transport._below.get_extra_info("peer_chain")  # type: ignore[attr-defined]
         (request,) = web_front.gateway.requests
         # The standard library sends along the issuer that it knows.
         chain = (issued.device, ca.certificate)

@@ -417,8 +417,9 @@ class TestMessagesToTheClient:
         assert device.transport.packets() == []
 
     async def test_message_that_does_not_fit_mqtt_closes_its_addressee_only(
-        self, door: StubDoor, device: Client
+        self, door: StubDoor, device: Client, caplog: pytest.LogCaptureFixture
     ) -> None:
+        """As the answer to a request ID of 65,500 bytes: the client's fault, so no traceback."""
         other = Client(door)
         await other.exchange(Connect("dev2"))
         door.gateway.on_receive = lambda session, topic, payload: [Publish("hub/dev1", "t" * 65536, b"", 1, "token")]
@@ -426,6 +427,8 @@ class TestMessagesToTheClient:
         assert device.transport.closed
         assert device.transport.packets() == []
         assert not other.transport.closed
+        assert "a message to it does not fit MQTT: a topic has 65536 bytes" in caplog.text
+        assert "Traceback" not in caplog.text
 
 
 class TestEnd:

@@ -71,6 +71,12 @@ def test_authentication_fails_while_the_fault_lasts(edge: Edge) -> None:
     assert not isinstance(edge.gateway.connect(edge.request, NOW + timedelta(seconds=10)), Refusal)
 
 
+def test_authentication_fails_only_from_the_end_of_the_delay_on(edge: Edge) -> None:
+    edge.ask("InvokeAuthError", delay=5, duration=10)
+    assert not isinstance(edge.gateway.connect(edge.request, NOW + timedelta(seconds=4)), Refusal)
+    assert isinstance(edge.gateway.connect(edge.request, NOW + timedelta(seconds=5)), Refusal)
+
+
 def test_message_that_asks_is_an_event_like_any_other(edge: Edge, house: Any) -> None:
     edge.ask("KillTcp")
     events = [each for partition in range(2) for each in house.hub.event_log.read(partition, 0, 10)]
