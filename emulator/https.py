@@ -9,7 +9,7 @@ from aiohttp import web
 from OpenSSL import SSL
 
 from broker.connection import Connection
-from broker.tls import TlsServer
+from broker.tls import FileRoom, TlsServer
 from broker.websocket import PATHS, is_upgrade, serve_websocket
 from emulator.http_log import request_logger
 
@@ -36,6 +36,7 @@ class HttpsFront:
         idle_seconds: how long a connection may be without a complete request head.
         body_seconds: how long the body of a request may take.
         unread_seconds: how long a client may take nothing of an answer.
+        room: tells which client there is room for; listeners of one process share it.
     """
 
     def __init__(
@@ -47,13 +48,14 @@ class HttpsFront:
         idle_seconds: float = IDLE_SECONDS,
         body_seconds: float = BODY_SECONDS,
         unread_seconds: float = UNREAD_SECONDS,
+        room: FileRoom | None = None,
     ) -> None:
         self._connection = connection
         self._apis = apis
         self._body_seconds = body_seconds
         # aiohttp's own time for the next request, and for the first one, is an hour.
         self._web = web.Server(self._handle, access_log=None, logger=request_logger, keepalive_timeout=idle_seconds)
-        self.tls = TlsServer(context, self._web, unread_seconds=unread_seconds)
+        self.tls = TlsServer(context, self._web, unread_seconds=unread_seconds, room=room)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if is_upgrade(request) and request.path in PATHS:

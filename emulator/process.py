@@ -15,7 +15,7 @@ from typing import Any
 from adr.store import StoreError
 from broker.gateway import AnyGateway
 from broker.router import Router
-from broker.tls import TlsServer, server_context
+from broker.tls import FileRoom, TlsServer, server_context
 from emulator.adr_rest.api import ArmRest
 from emulator.adr_service import AdrService
 from emulator.bootstrap import Resources
@@ -78,12 +78,13 @@ class Process:
         gateways = router(resources, meter)
         self._broker = MeteredBroker(meter, gateways, store.commit, clock.now, observer=observer)
         context = server_context(resources.server_certificates)
-        self._mqtt = TlsServer(context, self._broker.connection)
+        room = FileRoom()
+        self._mqtt = TlsServer(context, self._broker.connection, room=room)
         delivery = BrokerDelivery(self._broker)
         hub_rest = HubRest(resources.hubs, delivery, clock.now)
         adr_rest = ArmRest(AdrService(resources.adr, resources.hubs, resources.dps), store, delivery, clock.now)
         publication = Publication(resources.adr, clock.now, delivery.committed)
-        self._https = HttpsFront(context, self._broker.connection, [hub_rest.serve, adr_rest.serve])
+        self._https = HttpsFront(context, self._broker.connection, [hub_rest.serve, adr_rest.serve], room=room)
         self._clock_control = ClockControl(clock, store, audit, follow=self.follow, file=clock_file)
         operator = OperatorApi(
             self._clock_control,

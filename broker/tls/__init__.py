@@ -10,6 +10,7 @@ Both sides of a connection use it: servers through `TlsServer`, devices through 
 
 from broker.tls.client import connect_tls
 from broker.tls.context import client_context, refusing_context, server_context
+from broker.tls.file_room import FileRoom
 from broker.tls.server import TlsServer, bind
 from broker.tls.tcp_link import TcpLink
 from broker.tls.transport import MAX_CERTIFICATES, MAX_UNSENT_BYTES, TlsTransport, failure_of, presented_by
@@ -18,6 +19,7 @@ from broker.tls.trust import ServerNotTrusted, ServerTrust
 __all__ = [
     "MAX_CERTIFICATES",
     "MAX_UNSENT_BYTES",
+    "FileRoom",
     "ServerNotTrusted",
     "ServerTrust",
     "TcpLink",

@@ -8,6 +8,7 @@ from typing import Final
 
 from OpenSSL import SSL
 
+from broker.tls.file_room import FileRoom
 from broker.tls.tcp_link import TcpLink
 from broker.tls.transport import TlsTransport
 
@@ -26,7 +27,8 @@ class TlsServer:
     The context can be replaced while it runs (a renewed server certificate). A client that has not finished its
     handshake within `handshake_seconds` is closed by `sweep`, which the owner calls about once a second.
     `context_of_next`, if set, may give the next client another context. With `unread_seconds`, the system drops a
-    client that takes nothing of what waits for it that long, where it can (Linux).
+    client that takes nothing of what waits for it that long, where it can (Linux). A client for whom `room` has none is
+    closed at once; servers of one process share a room.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class TlsServer:
         *,
         handshake_seconds: float = 20,
         unread_seconds: float | None = None,
+        room: FileRoom | None = None,
     ) -> None:
         self.context = context
         self.context_of_next: Callable[[], SSL.Context | None] | None = None
         self._above = above
         self._handshake_seconds = handshake_seconds
         self._unread_seconds = unread_seconds
+        self._room = room or FileRoom()
         self._handshaking: dict[TlsTransport, float] = {}
         self._listening: list[socket.socket] = []
 
@@ -79,6 +83,9 @@ class TlsServer:
                 loop.remove_reader(listening)
                 loop.call_later(_ACCEPT_AGAIN_SECONDS, self._accept_again, listening)
                 return
+            if not self._room.admits(sock.fileno()):
+                sock.close()
+                continue
             sock.setblocking(False)
             TcpLink(sock, self._accept(), peer).start()
 

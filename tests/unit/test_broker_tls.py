@@ -16,9 +16,18 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 
 from broker import tls
-from broker.tls import MAX_CERTIFICATES, MAX_UNSENT_BYTES, ServerNotTrusted, ServerTrust, TlsServer, TlsTransport
+from broker.tls import (
+    MAX_CERTIFICATES,
+    MAX_UNSENT_BYTES,
+    FileRoom,
+    ServerNotTrusted,
+    ServerTrust,
+    TlsServer,
+    TlsTransport,
+)
 from broker.tls import client as client_side
 from broker.tls import context as context_module
+from broker.tls.file_room import SPARE_FILES
 from certs.authority import CertificateAuthority
 from certs.extensions import MalformedCertificate
 from certs.keys import KeyType, PrivateKey, generate_key
@@ -720,6 +729,28 @@ class TestClientConnection:
         wire = Wire(client_side._client_connection(host, tls.client_context(), (), None), server)
         assert wire.established
         assert server.get_servername() == name
+
+
+class TestRoomForClients:
+    @pytest.mark.parametrize(
+        ("most", "number", "admitted"),
+        [(256, 256 - SPARE_FILES - 1, True), (256, 256 - SPARE_FILES, False), (None, 99_999, True)],
+        ids=["last client", "only spare files left", "no limit"],
+    )
+    def test_the_spare_files_are_not_for_clients(self, most: int | None, number: int, admitted: bool) -> None:
+        assert FileRoom(lambda: most, lambda: 0.0).admits(number) is admitted
+
+    def test_warning_names_the_limit_and_comes_every_ten_seconds(self, caplog: pytest.LogCaptureFixture) -> None:
+        seconds = [0.0]
+        room = FileRoom(lambda: 256, lambda: seconds[0])
+        for _ in range(500):
+            room.admits(250)
+        assert len(caplog.records) == 1
+        assert "this process may open 256 files (ulimit -Hn)" in caplog.text
+        seconds[0] = 10
+        room.admits(250)
+        assert len(caplog.records) == 2
+        assert "501 refused so far" in caplog.text
 
 
 class TestServerBookkeeping:
