@@ -88,6 +88,12 @@ class Engine:
         self._under_way = self._settled = self._done = 0
         self._stopped: asyncio.Event | None = None
         self._defect: BaseException | None = None
+        self._stopped_by = ""
+
+    @property
+    def stopped_by(self) -> str:
+        """The condition of `stop_when` that ended the run; empty if none did."""
+        return self._stopped_by
 
     # --- the run ---
 
@@ -133,10 +139,12 @@ class Engine:
 
     def _look_whether_to_stop(self) -> None:
         snapshot = self._recorder.snapshot()
-        if any(condition.holds(snapshot) for condition in self._scenario.stop_when):
-            self.stop()
-        else:
+        held = next((str(condition) for condition in self._scenario.stop_when if condition.holds(snapshot)), None)
+        if held is None:
             self._timers.schedule(STOP_WHEN_SECONDS, self._look_whether_to_stop)
+            return
+        self._stopped_by = held
+        self.stop()
 
     # --- arrivals ---
 

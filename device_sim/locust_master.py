@@ -85,6 +85,7 @@ class Master:
         self._tally = Tally()
         self._members: tuple[str, ...] = ()
         self._is_leaving = False
+        self._stopped_by = ""
         self._leave_until = 0.0
         shape = FleetShape(workers, self._is_over)
         self._environment = Environment(user_classes=[fleet_user(lambda: None)], shape_class=shape)
@@ -111,7 +112,7 @@ class Master:
         summary = self._tally.merged()
         if summary is None:
             raise LocustFleetError("no worker has sent what it counted")
-        return summary
+        return replace(summary, stopped_by=self._stopped_by)
 
     def leave(self) -> None:
         """Let all devices leave in order; the run ends when the workers have sent what they counted."""
@@ -162,7 +163,9 @@ class Master:
             self.leave()
         if self._scenario.stop_when and not self._is_leaving:
             whole = self._tally.merged()
-            if whole is not None and any(condition.holds(whole.snapshot) for condition in self._scenario.stop_when):
+            held = [str(each) for each in self._scenario.stop_when if whole is not None and each.holds(whole.snapshot)]
+            if held:
+                self._stopped_by = held[0]
                 self.leave()
         is_late = self._is_leaving and time.monotonic() > self._leave_until
         return is_late or not self._members or self._tally.settled >= len(self._members)

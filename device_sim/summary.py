@@ -96,7 +96,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A whole run. Every moment of the timeline is `moment_seconds` long."""
+    """A whole run. Every moment of the timeline is `moment_seconds` long.
+
+    `stopped_by` is the condition that ended it, such as `errors > 100`; empty when none did.
+    """
 
     snapshot: Snapshot
     started_at: datetime
@@ -106,6 +109,7 @@ class Summary:
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
+    stopped_by: str = ""
 
 
 def this_machine() -> Mapping[str, str]:

@@ -2,8 +2,9 @@
 
 Version 1: `schema`, `startedAt`, `elapsedSeconds`, `devices` (by state), `reconnects`, then `totals`, `phases` and
 `messages` by name, each with `label`, `count`, `perSecond`, `firstSecond`, `lastSecond` and `seconds` (quantiles, and
-the whole histogram as HdrHistogram encodes it, in microseconds); `errors`, `errorCount`, `thresholds`, `scenario`
-(YAML), `versions`, `machine`, and `timeline` with moments of `momentSeconds`. New members may come; those here stay.
+the whole histogram as HdrHistogram encodes it, in microseconds); `errors`, `errorCount`, `thresholds`, `stoppedBy`
+(the condition that ended the run, or empty), `scenario` (YAML), `versions`, `machine`, and `timeline` with moments of
+`momentSeconds`. New members may come; those here stay.
 """
 
 import json
@@ -56,6 +57,7 @@ def summary_members(summary: Summary) -> dict[str, Any]:
         "thresholds": [
             {"threshold": each.threshold, "observed": each.observed, "passed": each.passed} for each in summary.verdicts
         ],
+        "stoppedBy": summary.stopped_by,
         "scenario": summary.scenario_text,
         "versions": dict(summary.versions),
         "machine": dict(summary.machine),
@@ -123,6 +125,7 @@ def _summary(members: Mapping[str, Any]) -> Summary:
         versions=dict(members["versions"]),
         machine=dict(members["machine"]),
         verdicts=tuple(Verdict(each["threshold"], each["observed"], each["passed"]) for each in members["thresholds"]),
+        stopped_by=members.get("stoppedBy", ""),
     )
 
 

@@ -25,8 +25,11 @@ def show_summary(summary: Summary, console: Console) -> None:
     """Print what a run came to."""
     snapshot = summary.snapshot
     console.print()
-    console.print(Text.assemble(states_line(snapshot), f" after {format_duration(snapshot.elapsed_seconds)}"))
-    console.print(rates_line(snapshot))
+    ending = f" after {format_duration(snapshot.elapsed_seconds)}"
+    if summary.stopped_by:
+        ending += f", stopped by {summary.stopped_by}"
+    console.print(Text.assemble(states_line(snapshot), ending), soft_wrap=True)
+    console.print(rates_line(snapshot), soft_wrap=True)
     series = timed(snapshot)
     if series:
         console.print(latency_table(series))

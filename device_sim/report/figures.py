@@ -104,7 +104,7 @@ def error_figure(summary: Summary, axis: Axis) -> Figure | None:
     traces = [_bars(axis, reason, [reason], f"@c{number}") for number, reason in enumerate(shown)]
     if rest:
         traces.append(_bars(axis, f"{len(rest)} other reasons", rest, f"@c{MOST_REASONS}"))
-    return _over_time("errors", "Failures by reason", traces, axis, "", barmode="stack", bargap=0)
+    return _over_time("errors", "Failures per second, by reason", traces, axis, "/s", barmode="stack", bargap=0)
 
 
 def curve_figure(summary: Summary) -> Figure | None:
@@ -163,13 +163,14 @@ def _rate(counts: Sequence[int], name: str, color: str, axis: Axis) -> Trace:
 
 def _bars(axis: Axis, name: str, reasons: Iterable[str], color: str) -> Trace:
     counted = list(reasons)
+    times, rates = axis.per_second([sum(each.errors.get(reason, 0) for reason in counted) for each in axis.moments])
     return {
         "type": "bar",
         "name": name,
-        "x": axis.middles,
-        "y": [sum(each.errors.get(reason, 0) for reason in counted) for each in axis.moments],
+        "x": times,
+        "y": [float(f"{each:.4g}") for each in rates],
         "marker": {"color": color},
-        "hovertemplate": f"%{{y}} {_plain(name)}<extra></extra>",
+        "hovertemplate": f"%{{y:.3~f}} /s {_plain(name)}<extra></extra>",
     }
 
 

@@ -132,7 +132,7 @@ def keys(
     console = Console(highlight=False, soft_wrap=True, stderr=True)
     with complain():
         if _is_enough(out, key_type, count):
-            console.print(f"{out} is there already, with enough {key_type.value} keys")
+            console.print(f"{out} is there already, with enough {key_type.value} keys", markup=False, soft_wrap=True)
             return
         try:
             with show_progress(console, f"{key_type.value} keys", count) as progress:

@@ -121,6 +121,8 @@ def _pool(scenario: Scenario, console: Console) -> KeyPool:
             f"{scenario.keys} holds {len(pool):,} keys for {scenario.devices:,} devices: "
             "the others' are made while it runs",
             style="yellow",
+            markup=False,
+            soft_wrap=True,
         )
     return pool
 

@@ -60,3 +60,10 @@ def test_a_run_in_which_nothing_happened_has_no_tables():
     recorder = Recorder(lambda: 0.0, now=lambda: NOW)
     lines = shown(recorder.summary()).splitlines()
     assert lines == ["", "0 devices: none after 0.0 s", "nothing done yet, no failure"]
+
+
+def test_run_that_a_condition_ended_says_which_and_keeps_it_on_one_line():
+    console = Console(file=io.StringIO(), width=40)
+    summary = replace(Recorder(lambda: 0.0).summary(), stopped_by="errors > 100 and a long way to the right")
+    show_summary(summary, console)
+    assert "after 0.0 s, stopped by errors > 100 and a long way to the right\n" in console.file.getvalue()

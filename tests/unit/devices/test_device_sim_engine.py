@@ -147,6 +147,23 @@ def test_condition_ends_the_run(ran: Any) -> None:
     assert seconds == pytest.approx(23, abs=2)
 
 
+@pytest.mark.parametrize(
+    ("limits", "stopped_by"),
+    [({"stop_when": ["errors > 100", "telemetry >= 4"]}, "telemetry >= 4"), ({"duration_seconds": 10}, "")],
+    ids=["by a condition", "by its duration"],
+)
+def test_condition_that_ended_the_run_is_told(
+    run: Any, make_engine: Any, limits: dict[str, Any], stopped_by: str
+) -> None:
+    async def scenario() -> str:
+        engine = make_engine({"devices": 2, "behaviour": {"telemetry": {"messages_per_second": 1}}, **limits})
+        await engine.run()
+        return str(engine.stopped_by)
+
+    told, _ = run(scenario())
+    assert told == stopped_by
+
+
 def test_stop_lets_devices_leave_in_order(cloud: Any, run: Any, make_engine: Any) -> None:
     async def scenario() -> None:
         engine = make_engine({"devices": 3, "behaviour": {"telemetry": {"messages_per_second": 1}}})
