@@ -111,8 +111,16 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file so that, whenever the power fails, either the old or the new content is there whole.
 
     Raises:
-        OSError: it could not be written; what was there before is untouched.
+        OSError: it could not be written; what was there before is untouched. It names `path`, not the file beside it.
     """
+    try:
+        _write_and_replace(path, data, mode)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_and_replace(path: Path, data: bytes, mode: int) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
@@ -125,7 +133,6 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
 
 
 def _sync_directory(directory: Path) -> None:

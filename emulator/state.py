@@ -1,5 +1,6 @@
 """The state directory: where what lies, and how to look into it while another process runs on it."""
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 from emulator.listeners import Endpoints, read_endpoints
 
 DEFAULT_DIRECTORY = Path(".hublet")
+# What emulators write here, with what a process that was killed left: SQLite's files, and files half written.
+WRITTEN = ("server-ca.pem", "dev-ca.pem", "clock.json", "run.json")
+OWN_FILES = ("hublet.sqlite*", "keys/*.key", "keys/.*.key.*", *WRITTEN, *(f".{name}.*" for name in WRITTEN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,11 @@ class StateDirectory:
     def database(self) -> Path:
         """The SQLite file."""
         return self.path / "hublet.sqlite"
+
+    @property
+    def lock_file(self) -> Path:
+        """Whoever holds its lock runs on this state."""
+        return self.path / "hublet.sqlite.lock"
 
     @property
     def keys(self) -> Path:
@@ -44,6 +53,27 @@ class StateDirectory:
     def exists(self) -> bool:
         """Whether an emulator ever ran here."""
         return self.database.exists()
+
+    def remove(self) -> bool:
+        """Delete what emulators wrote here, and the directory unless others' files remain; tell whether it went.
+
+        Nobody may run on it: hold `lock_file`.
+
+        Raises:
+            OSError: a file cannot be removed.
+        """
+        for pattern in OWN_FILES:
+            for file in self.path.glob(pattern):
+                file.unlink(missing_ok=True)
+        try:
+            if self.keys.is_dir():
+                self.keys.rmdir()
+            self.path.rmdir()
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            return False
+        return True
 
     def running(self) -> Endpoints | None:
         """The endpoints of the process that runs on this state; None when there is none."""

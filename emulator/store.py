@@ -22,6 +22,8 @@ SCHEMA_VERSION = 2
 # An entry's row id is its stream's number and its sequence side by side: a stream is one run of the table's own tree,
 # so that appending needs no index. 2^23 streams of 2^40 entries fit into SQLite's 63 bits.
 SEQUENCE_BITS = 40
+DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+DAMAGED_ADVICE = ": put a copy of it back, choose another --state-dir, or throw it away with `hublet reset`"
 # Records kept in memory: some 20 MB at most, for records of the size of a device's.
 MAX_RECENT = 16_384
 # Lists kept in memory, of each table until it is written to: issuing CAs, enrollments, what every CONNECT goes through.
@@ -258,7 +260,7 @@ class SqliteStore:
         try:
             return self._database.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
-            raise StoreError(f"the state {self._path} could not be read: {error}") from error
+            raise StoreError(f"the state {self._path} could not be read: {error}{_advice(error)}") from error
 
     def _write(self, sql: str, parameters: tuple[object, ...]) -> Rows:
         if self._failure is not None:
@@ -351,11 +353,15 @@ def _open(path: str) -> sqlite3.Connection:
         _require_schema(database, path)
     except sqlite3.Error as error:
         database.close()
-        raise StoreError(f"the state {path} cannot be opened: {error}") from error
+        raise StoreError(f"the state {path} cannot be opened: {error}{_advice(error)}") from error
     except StoreError:
         database.close()
         raise
     return database
+
+
+def _advice(error: sqlite3.Error) -> str:
+    return DAMAGED_ADVICE if getattr(error, "sqlite_errorcode", None) in DAMAGED else ""
 
 
 def _require_schema(database: sqlite3.Connection, path: str) -> None:

@@ -1,13 +1,12 @@
 """`hublet reset`: throw the emulator's state away."""
 
-import shutil
 from typing import Annotated
 
 import typer
 
 from emulator.commands.options import STATE_DIRECTORY, CommandFailed, complain
+from emulator.lockfile import LockFile
 from emulator.state import StateDirectory
-from emulator.store import SqliteStore
 
 
 def reset(
@@ -19,9 +18,14 @@ def reset(
         state = StateDirectory(state_dir)
         if not state.exists:
             raise CommandFailed(f"{state.path} holds no hublet state: nothing to reset")
-        # Opening it proves that it is ours and that no process runs on it.
-        SqliteStore(state.database).close()
-        if not yes:
-            typer.confirm(f"Delete {state.path.resolve()} with every CA key, device and event in it?", abort=True)
-        shutil.rmtree(state.path)
-        typer.echo(f"{state.path} is gone; the next `hublet up` starts anew.")
+        # Held, it proves that no process runs on it; the database may be damaged, which is a reason to be here.
+        lock = LockFile(state.lock_file)
+        try:
+            if not yes:
+                typer.confirm(f"Delete {state.path.resolve()} with every CA key, device and event in it?", abort=True)
+            is_gone = state.remove()
+        finally:
+            lock.release()
+        what = f"{state.path}" if is_gone else f"the state in {state.path}"
+        rest = "" if is_gone else " Files that are not hublet's stay there."
+        typer.echo(f"{what} is gone; the next `hublet up` starts anew.{rest}")

@@ -278,7 +278,20 @@ def test_dev_ca_issues_files_that_openssl_takes(emulator: RunningEmulator, tmp_p
 
 def test_dev_ca_does_not_write_outside_its_directory(emulator: RunningEmulator, tmp_path: Path) -> None:
     answer = emulator.cli("dev-ca", "issue", "--registration-id", "../up", "--out", str(tmp_path / "out"))
-    assert_refused(answer, "'../up' cannot name a file")
+    assert_refused(answer, "'../up' is not 1 to 128 letters")
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [("", "1 to 128"), ("sensor ä", "letters, digits"), ("x" * 129, "1 to 128"), ("x" * 65, "at most 64")],
+    ids=["empty", "not ASCII", "too long for DPS", "too long for a common name"],
+)
+def test_dev_ca_issues_for_no_name_that_dps_or_a_certificate_refuses(
+    emulator: RunningEmulator, tmp_path: Path, name: str, rule: str
+) -> None:
+    answer = emulator.cli("dev-ca", "issue", "--registration-id", name, "--out", str(tmp_path / "out"))
+    assert_refused(answer, f"registration ID {name!r}", rule)
+    assert not (tmp_path / "out").exists()
 
 
 def test_events_can_be_followed(emulator: RunningEmulator, tmp_path: Path) -> None:
@@ -314,3 +327,14 @@ def test_reset_asks_and_then_throws_everything_away(start: Any) -> None:
     assert run_cli(*command, input="y\n").returncode == 0
     assert not emulator.state_dir.exists()
     assert start().id_scope() != id_scope
+
+
+def test_reset_leaves_what_is_not_hublets(start: Any) -> None:
+    """Somebody may have named a directory that holds other things too."""
+    emulator: RunningEmulator = start()
+    assert emulator.stop() == 0
+    (emulator.state_dir / "notes.txt").write_text("mine")
+    answer = run_cli("reset", "--yes", "--state-dir", str(emulator.state_dir))
+    assert answer.returncode == 0, answer.stderr
+    assert "not hublet's stay" in answer.stdout
+    assert [each.name for each in emulator.state_dir.iterdir()] == ["notes.txt"]

@@ -139,8 +139,15 @@ def test_damaged_database_is_refused(state_dir: Path, spoil: Callable[[Path], No
     spoil(database)
     damaged = database.read_bytes()
     answer = up(state_dir) if command == "up" else run_cli("info", "--state-dir", str(state_dir))
-    assert_refused(answer, str(database))
+    assert_refused(answer, str(database), "hublet reset")
     assert database.read_bytes() == damaged
+
+
+def test_reset_throws_a_damaged_database_away(state_dir: Path) -> None:
+    overwrite_all(state_dir / "hublet.sqlite")
+    answer = run_cli("reset", "--yes", "--state-dir", str(state_dir))
+    assert answer.returncode == 0, answer.stderr
+    assert not state_dir.exists()
 
 
 def test_state_of_a_newer_hublet_is_refused(state_dir: Path) -> None:

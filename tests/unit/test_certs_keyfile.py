@@ -93,8 +93,9 @@ class TestWriting:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("certs.keyfile.os.fsync", fail)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match="No space left") as caught:
             write_atomic(path, b"new")
+        assert caught.value.filename == str(path)
         assert path.read_bytes() == b"old"
         assert list(tmp_path.iterdir()) == [path]
 
@@ -111,5 +112,7 @@ class TestWriting:
         assert seen == [("file", False), ("directory", True)]
 
     def test_missing_directory_is_an_error(self, tmp_path):
-        with pytest.raises(FileNotFoundError):
-            write_atomic(tmp_path / "missing" / "root.pem", b"")
+        path = tmp_path / "missing" / "root.pem"
+        with pytest.raises(FileNotFoundError) as caught:
+            write_atomic(path, b"")
+        assert caught.value.filename == str(path)
