@@ -32,6 +32,8 @@ def parse_pem_certificates(text: str | bytes) -> tuple[x509.Certificate, ...]:
         certificates = tuple(x509.load_pem_x509_certificates(pem))
     except x509.InvalidVersion as error:
         raise ValueError(f"not an X.509 certificate: version {error.parsed_version}") from error
+    except ValueError as error:
+        raise ValueError("not certificates in PEM") from error
     for certificate in certificates:
         decode_fields(certificate)
     return certificates

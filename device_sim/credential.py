@@ -1,10 +1,11 @@
 """What a device proves its identity with: a certificate and its key, or a symmetric key."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -12,7 +13,9 @@ from cryptography.x509.oid import NameOID
 from certs.keys import PrivateKey
 from certs.pem import parse_pem_certificates, parse_private_key
 from device_sim.errors import CertificateMismatch
-from device_sim.sas import derive_device_key
+from device_sim.sas import decode_key, derive_device_key
+
+T = TypeVar("T")
 
 # Source: Microsoft Learn, certificate renewal (documented).
 RENEWAL_FRACTION = 0.8
@@ -47,10 +50,10 @@ class ClientCertificate:
 
         Raises:
             OSError: a file cannot be read.
-            ValueError: a file does not hold what it should.
+            ValueError: a file does not hold what it should; the message names it.
             CertificateMismatch: the key is not the leaf's, or the chain is out of order.
         """
-        return cls(parse_pem_certificates(chain_file.read_bytes()), parse_private_key(key_file.read_bytes()))
+        return cls(_read(chain_file, parse_pem_certificates), _read(key_file, parse_private_key))
 
     @property
     def leaf(self) -> x509.Certificate:
@@ -89,10 +92,17 @@ class ClientCertificate:
 
 @dataclass(frozen=True, slots=True)
 class SymmetricKey:
-    """The key of an individual enrollment, base64, or the one derived from a group's key."""
+    """The key of an individual enrollment, base64, or the one derived from a group's key.
+
+    Raises:
+        ValueError: the key is not base64.
+    """
 
     registration_id: str
     key: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        decode_key(self.key)
 
     @classmethod
     def of_group(cls, group_key: str, registration_id: str) -> Self:
@@ -105,3 +115,10 @@ class SymmetricKey:
 
 
 OnboardingCredential = ClientCertificate | SymmetricKey
+
+
+def _read(path: Path, parse: Callable[[bytes], T]) -> T:
+    try:
+        return parse(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -144,10 +144,13 @@ def read_trust_anchors(ca_file: Path | None) -> tuple[x509.Certificate, ...]:
 
     Raises:
         OSError: the file cannot be read, or the system has none.
-        ValueError: the file holds no certificate.
+        ValueError: the file holds no certificate; the message names it.
     """
     if ca_file is not None:
-        return parse_pem_certificates(ca_file.read_bytes())
+        try:
+            return parse_pem_certificates(ca_file.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{ca_file}: {error}") from error
     system_file = ssl.get_default_verify_paths().cafile
     if system_file is None:
         raise FileNotFoundError("the system has no file of trusted CA certificates: name one with ca_file")

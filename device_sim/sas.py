@@ -42,9 +42,17 @@ def format_hub_token(hub: str, device_id: str, key: str, now: datetime, lifetime
     return format_sas_token(f"{hub}/devices/{device_id}", key, now + lifetime)
 
 
-def _sign(key: str, text: str) -> bytes:
+def decode_key(key: str) -> bytes:
+    """Give the bytes of a symmetric key.
+
+    Raises:
+        ValueError: it is not base64; the message does not repeat it.
+    """
     try:
-        raw = base64.b64decode(key, validate=True)
+        return base64.b64decode(key, validate=True)
     except ValueError:
-        raise ValueError("a symmetric key is not base64") from None
-    return hmac.digest(raw, text.encode(), "sha256")
+        raise ValueError("a symmetric key is not base64 (it is not shown)") from None
+
+
+def _sign(key: str, text: str) -> bytes:
+    return hmac.digest(decode_key(key), text.encode(), "sha256")

@@ -13,6 +13,7 @@ from certs.pem import format_pem, format_private_key
 from emulator.bootstrap import open_dev_ca
 from emulator.clock_control import read_clock_file
 from emulator.commands.options import STATE_DIRECTORY, CommandFailed, complain
+from emulator.commands.registration_id import require_common_name
 from emulator.state import StateDirectory
 
 dev_ca = typer.Typer(help="Onboarding certificates from the development CA.", no_args_is_help=True)
@@ -37,8 +38,7 @@ def issue(
         authority = open_dev_ca(state.path)
         if authority is None:
             raise CommandFailed(f"{state.path} holds no development CA: run `hublet up` first")
-        if "/" in registration_id or registration_id.startswith("."):
-            raise CommandFailed(f"the registration ID {registration_id!r} cannot name a file")
+        require_common_name(registration_id)
         now = read_clock_file(state.clock_file).now()
         key_file, chain_file = issue_onboarding(authority, registration_id, out, key_type, now, timedelta(days=days))
         typer.echo(f"{key_file}\n{chain_file}")

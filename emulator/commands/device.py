@@ -17,11 +17,12 @@ from device_sim.certificate_store import DirectoryStore
 from device_sim.credential import ClientCertificate, OnboardingCredential, SymmetricKey
 from device_sim.device import Device
 from device_sim.dialer import Dialer, read_trust_anchors, system_now
-from device_sim.errors import DeviceError
-from device_sim.shared_clock import SharedClock
+from device_sim.errors import CertificateMismatch, DeviceError
+from device_sim.shared_clock import ClockUnreachable, SharedClock
 from emulator.bootstrap import open_dev_ca
 from emulator.commands.endpoint import find_endpoint
 from emulator.commands.options import STATE_DIRECTORY, CommandFailed, complain
+from emulator.commands.registration_id import require_common_name, require_registration_id
 from emulator.logs import configure_logging
 from emulator.state import StateDirectory
 
@@ -64,7 +65,7 @@ def onboard(
     live: Annotated[bool, _option("Go on: telemetry, renewal at 80 % of the lifetime.", "--live")] = False,
     interval: Annotated[float, _option("Seconds between messages of --live.", min=0.01)] = 5,
     clock: Annotated[
-        str | None, _option("URL of the clock to live by [the local emulator's, else the machine's].")
+        str | None, _option("URL of the clock to live by; without it the local emulator's, else the machine's.")
     ] = None,
     verbose: Annotated[bool, _option("Log more.", "--verbose", "-v")] = False,
 ) -> None:
@@ -78,13 +79,16 @@ def onboard(
         endpoint = find_endpoint(state_dir, host, id_scope, port, ca_file)
         settings = replace(endpoint.settings, request_certificate=csr, key_type=key_type)
         url = clock or endpoint.clock_url
-        shared = SharedClock.open(url) if url is not None else None
+        try:
+            shared = SharedClock.open(url) if url is not None else None
+        except ClockUnreachable as error:
+            raise CommandFailed(str(error)) from error
         now = shared.now if shared is not None else system_now
         credential = _credential(
             state_dir, registration_id, certificate, key, symmetric_key, group_key, now, local=not host
         )
         home = directory or Path("devices") / credential.registration_id
-        one = Device(settings, credential, DirectoryStore(home), Dialer(read_trust_anchors(settings.ca_file)), now=now)
+        one = Device(settings, credential, DirectoryStore(home), _dialer(settings.ca_file), now=now)
         try:
             asyncio.run(_live_one(one, shared, home, messages, interval, renew=renew, live=live))
         except DeviceError as error:
@@ -110,7 +114,7 @@ async def _connect_and_send(
         _show_certificate(console, one.certificate)
         for number in range(messages):
             await one.send_telemetry(_body(number))
-        console.print(f"{messages} messages sent and acknowledged; memory in {home}")
+        console.print(f"{messages} message{'' if messages == 1 else 's'} sent and acknowledged; memory in {home}")
         if renew:
             await one.renew()
             await one.connect()
@@ -140,16 +144,47 @@ def _credential(
     if certificate is not None or key is not None:
         if certificate is None or key is None:
             raise CommandFailed("--certificate and --key go together")
-        return ClientCertificate.read(certificate, key)
+        return _given_certificate(registration_id, certificate, key)
     if registration_id is None:
         raise CommandFailed("--registration-id is needed: no certificate says it")
-    if symmetric_key is not None:
-        return SymmetricKey(registration_id, symmetric_key)
-    if group_key is not None:
-        return SymmetricKey.of_group(group_key, registration_id)
+    require_registration_id(registration_id)
+    if symmetric_key is not None or group_key is not None:
+        return _symmetric_key(registration_id, symmetric_key, group_key)
     if not local:
         raise CommandFailed("a credential is needed: --certificate and --key, --symmetric-key or --group-key")
-    return _dev_certificate(state_dir, registration_id, now())
+    return _dev_certificate(state_dir, require_common_name(registration_id), now())
+
+
+def _given_certificate(registration_id: str | None, certificate: Path, key: Path) -> ClientCertificate:
+    try:
+        credential = ClientCertificate.read(certificate, key)
+        name = credential.registration_id
+    except (CertificateMismatch, ValueError) as error:
+        raise CommandFailed(f"--certificate {certificate} with --key {key}: {error}") from error
+    if registration_id not in (None, name):
+        raise CommandFailed(
+            f"--registration-id {registration_id!r} is not the common name of {certificate}, which is {name!r}: "
+            "DPS takes the registration ID from there"
+        )
+    require_registration_id(name)
+    return credential
+
+
+def _symmetric_key(registration_id: str, symmetric_key: str | None, group_key: str | None) -> SymmetricKey:
+    option = "--symmetric-key" if symmetric_key is not None else "--group-key"
+    try:
+        if symmetric_key is not None:
+            return SymmetricKey(registration_id, symmetric_key)
+        return SymmetricKey.of_group(group_key or "", registration_id)
+    except ValueError as error:
+        raise CommandFailed(f"{option}: {error}") from error
+
+
+def _dialer(ca_file: Path | None) -> Dialer:
+    try:
+        return Dialer(read_trust_anchors(ca_file))
+    except ValueError as error:
+        raise CommandFailed(f"--ca-file: {error}") from error
 
 
 def _dev_certificate(state_dir: Path, registration_id: str, now: datetime) -> ClientCertificate:

@@ -153,6 +153,41 @@ def test_device_uses_the_certificate_it_is_given(emulator: RunningEmulator, tmp_
     assert len(emulator.events("given")) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--registration-id", ""], ["registration ID ''", "1 to 128"]),
+        (["--registration-id", "../up"], ["registration ID '../up'", "letters, digits"]),
+        (["--registration-id", "x" * 65], ["65 characters", "at most 64"]),
+        (["--registration-id", "x", "--symmetric-key", "no base64!"], ["--symmetric-key", "not base64"]),
+        (["--registration-id", "x", "--group-key", "\u00e4"], ["--group-key", "not base64"]),
+        (["--registration-id", "x", "--clock", "nowhere"], ["nowhere", "http://"]),
+        (["--registration-id", "x", "--ca-file", "PROSE"], ["--ca-file", "PROSE", "not certificates in PEM"]),
+        (["--certificate", "PROSE", "--key", "KEY"], ["PROSE", "not certificates in PEM"]),
+        (["--certificate", "CHAIN", "--key", "PROSE"], ["PROSE", "not an unencrypted private key"]),
+        (["--certificate", "CHAIN", "--key", "OTHERS_KEY"], ["CN=ours", "another private key"]),
+        (["--certificate", "CHAIN", "--key", "KEY", "--registration-id", "x"], ["'x' is not the common", "'ours'"]),
+    ],
+    ids=[
+        "no ID", "ID that leads out of the directory", "ID too long for a certificate", "key not base64",
+        "group key not base64", "clock without a scheme", "CA file is prose", "certificate is prose", "key is prose",
+        "key of another certificate", "ID of another certificate",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_named_with_its_rule(
+    emulator: RunningEmulator, tmp_path: Path, options: list[str], words: list[str]
+) -> None:
+    """One line says what and why, and nothing is written."""
+    ours, others = emulator.issue_onboarding("ours", tmp_path), emulator.issue_onboarding("others", tmp_path)
+    prose = tmp_path / "PROSE"
+    prose.write_text("no PEM at all")
+    files = {"PROSE": prose, "CHAIN": ours.chain_file, "KEY": ours.key_file, "OTHERS_KEY": others.key_file}
+    home = tmp_path / "home"
+    command = ["device", "onboard", *(str(files.get(each, each)) for each in options), "--directory", str(home)]
+    assert_refused(emulator.cli(*command), *words)
+    assert not home.exists()
+
+
 def test_device_says_that_its_enrollment_has_no_policy(emulator: RunningEmulator, tmp_path: Path) -> None:
     """A CSR without a policy is assigned without a certificate: the device complains, unless it asks for none."""
     common = ["--registration-id", "plain", "--group-key", emulator.group_key(), "--directory", str(tmp_path / "plain")]
