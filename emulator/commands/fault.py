@@ -22,8 +22,11 @@ STRUCK_SHOWN = 10
 def add(
     kind: Annotated[FaultKind, typer.Argument(help="What happens.")],
     state_dir: STATE_DIRECTORY,
-    operation: Annotated[list[Operation] | None, typer.Option(help="To what; repeat it [all it can be].")] = None,
-    phase: Annotated[Phase | None, typer.Option(help="Before the service acts, or after [before].")] = None,
+    operation: Annotated[
+        list[Operation] | None,
+        typer.Option(help="To what; repeat it for more; without it all that the kind can strike."),
+    ] = None,
+    phase: Annotated[Phase | None, typer.Option(help="Before the service acts, or after; without it before.")] = None,
     device: Annotated[str | None, typer.Option(help="Device or registration IDs, a glob [*].")] = None,
     service: Annotated[str | None, typer.Option(help="Names of hubs or DPS, a glob [*].")] = None,
     enrollment: Annotated[str | None, typer.Option(help="Enrollments, a glob; for register and poll [*].")] = None,
@@ -34,7 +37,7 @@ def add(
     seconds: Annotated[float | None, typer.Option(help="How long something is delayed [5].")] = None,
     retry_after: Annotated[int | None, typer.Option(help="Seconds that a device is told to wait [3].")] = None,
     status: Annotated[int | None, typer.Option(help="Of a server error: 500 or 503 [500].")] = None,
-    name: Annotated[str | None, typer.Option(help="To remove it by [fault-1, …].")] = None,
+    name: Annotated[str | None, typer.Option(help="To remove it by; without it fault-1 and so on.")] = None,
 ) -> None:
     """Set a fault in the running emulator, and print it."""
     members = {
@@ -68,7 +71,7 @@ def list_faults(state_dir: STATE_DIRECTORY, as_json: JSON = False) -> None:
 @fault.command()
 def clear(
     state_dir: STATE_DIRECTORY,
-    name: Annotated[str | None, typer.Argument(help="One fault [all, and the profile].")] = None,
+    name: Annotated[str | None, typer.Argument(help="One fault; without it all, and the profile.")] = None,
 ) -> None:
     """Remove a fault, or all of them."""
     with complain():

@@ -12,7 +12,7 @@ import typer
 from emulator.commands.options import CommandFailed
 from emulator.state import StateDirectory
 
-HUB = Annotated[str | None, typer.Option("--hub", help="Name of the hub [the first].")]
+HUB = Annotated[str | None, typer.Option("--hub", help="Name of the hub; without it the first.")]
 # A method call may take 300 seconds.
 ANSWER_SECONDS = 310
 
