@@ -47,14 +47,19 @@ class PortTaken(Exception):
     """
 
     def __init__(self, error: OSError, what: str, address: str, port: int, option: str) -> None:
+        advice = f"choose another port with {option}"
         if error.errno == errno.EADDRINUSE:
             reason = "is in use by another program (another hublet?)"
+            advice = f"stop that program or {advice}"
+        elif error.errno == errno.EADDRNOTAVAIL:
+            reason = "cannot be bound: the address is not one of this machine"
+            advice = "choose another in bind_addresses"
         elif error.errno == errno.EACCES:
             reason = "may not be bound by this user"
         else:
             reason = f"cannot be bound ({error.strerror})"
         self.why = f"{what} port {port} on {address} {reason}"
-        super().__init__(f"{self.why}: stop that program or choose another port with {option}")
+        super().__init__(f"{self.why}: {advice}")
 
 
 def reserve_port() -> socket.socket:

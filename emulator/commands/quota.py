@@ -42,7 +42,8 @@ def _show(found: Any, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    typer.echo(f"quota {found['mode']}, hubs of tier {found['tier']} with {found['units']} units")
+    units = f"{found['units']} unit{'' if found['units'] == 1 else 's'}"
+    typer.echo(f"quota {found['mode']}, hubs of tier {found['tier']} with {units}")
     for each in found["limits"]:
         scope = " for each device" if each["perDevice"] else ""
         over = (

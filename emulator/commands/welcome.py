@@ -28,8 +28,9 @@ def _rows(information: Mapping[str, Any]) -> list[tuple[str, str]]:
     for service in information["provisioningServices"]:
         rows.append((f"DPS {service['name']}", f"{' '.join(service['hostNames'])}   ID scope {service['idScope']}"))
         rows += [_enrollment(each) for each in service["enrollmentGroups"]]
-        if service["individualEnrollments"]:
-            rows.append(("  individual", f"{service['individualEnrollments']} enrollments"))
+        individual = service["individualEnrollments"]
+        if individual:
+            rows.append(("  individual", f"{individual} enrollment{'' if individual == 1 else 's'}"))
     for hub in information["hubs"]:
         rows.append((f"hub {hub['name']}", " ".join([hub["hostName"], *hub["aliases"]])))
         rows.append(("  connection string", hub["connectionString"]))
