@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from adr.audit import AuditKind
-from adr.errors import AdrError
+from adr.authority import IssuingCa
+from adr.credential import Credential
+from adr.errors import AdrError, IssuerKeyMissing
 from adr.rotation import ageing_roots, rotate_issuers
 from adr.store import Store
 from certs.keyfile import KeyStore
@@ -74,6 +76,7 @@ class Upkeep:
         self._renew_development_ca(now)
         is_renewed = self._renew_server(now)
         self._report_roots(now)
+        self._report_keys()
         self._store.commit()
         # Files are read, and written where they differ: what was renewed, or what somebody has removed.
         export(self._resources, self._state_dir)
@@ -98,6 +101,24 @@ class Upkeep:
         self._resources.server = ensure_server_certificates(self._kept, self._server_names, now, machine_now)
         self._record(AuditKind.ROTATED, now, "the server's certificates were renewed")
         return True
+
+    def _report_keys(self) -> None:
+        """Note each CA that cannot sign once in this process: its devices would be the first to find out."""
+        authorities = self._resources.adr.authorities
+        for namespace in self._resources.adr.namespaces():
+            signers: list[Credential | IssuingCa] = []
+            signers += [each for each in authorities.roots(namespace.name) if not each.is_deleted]
+            signers += [each for each in authorities.all_current(namespace.name) if each.certificate is not None]
+            for authority in signers:
+                try:
+                    authorities.signer(authority)
+                except IssuerKeyMissing as error:
+                    self._report_key(namespace.name, authority.key_name, error)
+
+    def _report_key(self, namespace: str, name: str, error: IssuerKeyMissing) -> None:
+        if name not in self._reported:
+            self._reported.add(name)
+            logger.error("a CA of namespace %s cannot sign anything: %s", namespace, error)
 
     def _report_roots(self, now: datetime) -> None:
         """Note each ageing root once in this process."""

@@ -1,5 +1,6 @@
 """What the emulator renews of its own while its time goes on."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -104,6 +105,22 @@ def test_root_near_its_end_is_reported_once(house: House) -> None:
     assert len([reason for reason in house.events() if "root CA of namespace default expires" in reason]) == 1
     assert house.upkeep.warnings(NOW + 9 * YEAR + 300 * DAY)
     assert house.upkeep.warnings(NOW) == []
+
+
+@pytest.mark.parametrize("name", ["default.root-1", "default.default.1"])
+@pytest.mark.parametrize("damage", [lambda key: key.unlink(), lambda key: key.write_text("x")], ids=["gone", "damaged"])
+def test_ca_without_its_key_is_named_once_before_a_device_asks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, damage: Callable[[Path], None]
+) -> None:
+    House(tmp_path).store.close()
+    damage(tmp_path / "keys" / f"{name}.key")
+    house = House(tmp_path)
+    house.upkeep.run(NOW)
+    house.upkeep.run(NOW + DAY)
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert name in errors[0]
+    assert "namespace default cannot sign" in errors[0]
 
 
 def test_expired_root_ends_nothing_but_issuing(house: House) -> None:
