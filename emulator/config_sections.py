@@ -44,7 +44,11 @@ Status = Annotated[ProvisioningStatus, PlainValidator(values.choice(*Provisionin
 
 
 def _generate_as_mapping(value: object) -> object:
-    return {} if value == "generate" else value
+    if value == "generate":
+        return {}
+    if value is not None and not isinstance(value, Mapping | SymmetricKeySection):
+        raise ValueError("must be generate, or a mapping of primary and perhaps secondary (the value is not shown)")
+    return value
 
 
 class Section(BaseModel):

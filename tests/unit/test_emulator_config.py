@@ -251,7 +251,7 @@ BROKEN = {
     "dps: {dps1: {enrollment_groups: {g: {ca: dev-ca, symmetric_key: generate}}}}": "dps.dps1.enrollment_groups.g: "
     "needs either ca (dev-ca or a PEM file) or symmetric_key (generate, or its keys)",
     "dps: {dps1: {enrollment_groups: {g: {symmetric_key: secret}}}}": "dps.dps1.enrollment_groups.g.symmetric_key: "
-    "must be a mapping (key: value)",
+    "must be generate, or a mapping of primary and perhaps secondary (the value is not shown)",
     "dps: {dps1: {enrollment_groups: {g: {ca: dev-ca, provisioning_status: off}}}}": "dps.dps1.enrollment_groups.g"
     ".provisioning_status: must be one of enabled, disabled, not false",
     "dps: {dps1: {enrollment_groups: {g: {ca: dev-ca, allocation: custom}}}}": "dps.dps1.enrollment_groups.g"
