@@ -21,7 +21,10 @@ STYLES = {AuditKind.REFUSED: "red", AuditKind.EXPIRED: "red", AuditKind.REVOKED:
 def audit(
     state_dir: STATE_DIRECTORY,
     device: Annotated[str | None, typer.Option("--device", help="Only this device's events.")] = None,
-    kind: Annotated[list[AuditKind] | None, typer.Option("--kind", help="Only these kinds; may be repeated.")] = None,
+    kind: Annotated[
+        list[AuditKind] | None,
+        typer.Option("--kind", metavar="KIND", help=f"Only this kind; may be repeated: {', '.join(AuditKind)}."),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with events as they come.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:

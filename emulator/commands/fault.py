@@ -24,7 +24,10 @@ def add(
     state_dir: STATE_DIRECTORY,
     operation: Annotated[
         list[Operation] | None,
-        typer.Option(help="To what; repeat it for more; without it all that the kind can strike."),
+        typer.Option(
+            metavar="OPERATION",
+            help=f"To what; repeat it for more; without it all that the kind can strike: {', '.join(Operation)}.",
+        ),
     ] = None,
     phase: Annotated[Phase | None, typer.Option(help="Before the service acts, or after; without it before.")] = None,
     device: Annotated[str | None, typer.Option(help="Device or registration IDs, a glob [*].")] = None,

@@ -40,7 +40,9 @@ def _rows(information: Mapping[str, Any]) -> list[tuple[str, str]]:
     ca_file = information["serverCaFile"]
     control = ports["control"] if ports else "PORT"
     rows.append(("CA file", ca_file or f"curl http://127.0.0.1:{control}/ca.pem (nothing is kept on disk)"))
-    rows.append(("onboarding", "hublet dev-ca issue --registration-id ID --out DIR"))
+    if ca_file:
+        # It takes the CA's key from the state directory: an emulator without one is of no use to it.
+        rows.append(("onboarding", "hublet dev-ca issue --registration-id ID --out DIR"))
     return rows
 
 
