@@ -1,6 +1,5 @@
 """The control API: plain HTTP on loopback only, for health, connection data, events, CA certificates and hubs."""
 
-import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address
@@ -13,7 +12,10 @@ from emulator.bootstrap import Resources
 from emulator.events import read_events
 from emulator.http_log import request_logger
 from emulator.hub_rest.api import HubRest
+from emulator.request_json import BadRequest, parse_positions
 from emulator.visitor import refuse_visitor
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 logger = logging.getLogger("emulator")
 
@@ -51,7 +53,7 @@ class ControlFront:
         )
 
     def _application(self) -> web.Application:
-        application = web.Application(middlewares=[self._refuse_visitors])
+        application = web.Application(middlewares=[_tell_refusals, self._refuse_visitors])
         application.router.add_get("/health", self._get_health)
         application.router.add_get("/info", self._get_information)
         application.router.add_get("/events", self._get_events)
@@ -96,10 +98,7 @@ class ControlFront:
         return web.json_response(dict(self._information()))
 
     async def _get_events(self, request: web.Request) -> web.Response:
-        try:
-            positions = _parse_positions(request.query.get("from", "{}"))
-        except ValueError as error:
-            raise web.HTTPBadRequest(text=f"from: {error}\n") from error
+        positions = parse_positions(request.query.get("from", "{}"), {"hub1/0": 12})
         page = read_events(self._resources.hubs, positions, request.query.get("device"))
         return web.json_response({"events": page.events, "positions": dict(page.positions)})
 
@@ -115,8 +114,15 @@ def _host_names(resources: Resources) -> frozenset[str]:
     return frozenset(name.lower() for name in names)
 
 
-def _parse_positions(text: str) -> dict[str, int]:
-    positions = json.loads(text)
-    if not isinstance(positions, dict) or not all(isinstance(each, int) and each >= 0 for each in positions.values()):
-        raise ValueError('must be a JSON object such as {"hub1/0": 12}')
-    return positions
+@web.middleware
+async def _tell_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer what is refused anywhere on this API with `{"error": "…"}`: unknown paths and methods, long bodies too."""
+    try:
+        return await handler(request)
+    except BadRequest as error:
+        return web.json_response({"error": str(error)}, status=400)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        allowed = {name: value for name, value in error.headers.items() if name == "Allow"}
+        return web.json_response({"error": (error.text or error.reason).strip()}, status=error.status, headers=allowed)

@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from hub.event_log import Event
 from hub.hub import Hub
@@ -55,6 +55,10 @@ def _describe_body(body: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         return {"bodyBase64": base64.b64encode(body).decode()}
     try:
-        return {"body": json.loads(text)}
-    except ValueError:
+        return {"body": json.loads(text, parse_constant=_refuse_constant)}
+    except (ValueError, RecursionError):  # a device may send anything: brackets in thousands, NaN
         return {"body": text}
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")

@@ -3,7 +3,6 @@
 A change comes as `application/json`, which no page of another origin can send without asking first.
 """
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -14,13 +13,10 @@ from adr.audit import AuditKind, AuditTrail
 from adr.store import StoreError
 from emulator.audit import read_audit
 from emulator.clock_control import ClockChangeRefused, ClockControl
+from emulator.request_json import BadRequest, parse_positions, read_json
 from emulator.uploaded_cas import ServiceNotFound, UploadedCas, UploadRefused
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
-
-
-class BadQuery(ValueError):
-    """A query parameter or the body is not what it should be."""
 
 
 class OperatorApi:
@@ -69,14 +65,14 @@ class OperatorApi:
         return self._clock_response(self._clock.describe())
 
     async def _post_clock(self, request: web.Request) -> web.Response:
-        return self._clock_response(self._clock.change(await _read_json(request)))
+        return self._clock_response(self._clock.change(await read_json(request)))
 
     def _clock_response(self, description: dict[str, Any]) -> web.Response:
         return web.json_response({**description, "warnings": self._warnings(self._now())})
 
     async def _get_audit(self, request: web.Request) -> web.Response:
         query = request.query
-        positions = parse_positions(query.get("from", "{}"))
+        positions = parse_positions(query.get("from", "{}"), {"audit/lifecycle": 12})
         page = read_audit(self._audit, positions, query.get("device"), parse_kinds(query.getall("kind", [])))
         return web.json_response({"events": page.events, "positions": dict(page.positions)})
 
@@ -84,17 +80,17 @@ class OperatorApi:
         return web.json_response({"caCertificates": self._uploads.list()})
 
     async def _put_upload(self, request: web.Request) -> web.Response:
-        body = _object(await _read_json(request))
+        body = _object(await read_json(request))
         is_verified = body.get("isVerified", False)
         if not isinstance(is_verified, bool):
-            raise BadQuery("isVerified must be true or false")
+            raise BadRequest("isVerified must be true or false")
         service, name = request.match_info["service"], request.match_info["name"]
         described = self._uploads.add(service, name, _pem(body), is_verified=is_verified)
         self._commit()
         return web.json_response(described)
 
     async def _verify_upload(self, request: web.Request) -> web.Response:
-        pem = _pem(_object(await _read_json(request)))
+        pem = _pem(_object(await read_json(request)))
         described = self._uploads.verify(request.match_info["service"], request.match_info["name"], pem, self._now())
         self._commit()
         return web.json_response(described)
@@ -105,31 +101,16 @@ class OperatorApi:
         return web.Response(status=204)
 
 
-def parse_positions(text: str) -> dict[str, int]:
-    """Read where the streams go on, a JSON object such as `{"audit/lifecycle": 12}`.
-
-    Raises:
-        BadQuery: it is something else.
-    """
-    try:
-        positions = json.loads(text)
-    except ValueError as error:
-        raise BadQuery(f"from: {error}") from error
-    if not isinstance(positions, dict) or not all(type(each) is int and each >= 0 for each in positions.values()):
-        raise BadQuery('from: must be a JSON object such as {"audit/lifecycle": 12}')
-    return positions
-
-
 def parse_kinds(texts: list[str]) -> frozenset[AuditKind]:
     """Read kinds of audit events.
 
     Raises:
-        BadQuery: there is none of a name.
+        BadRequest: there is none of a name.
     """
     try:
         return frozenset(AuditKind(text) for text in texts)
     except ValueError:
-        raise BadQuery(f"kind: must be one of {', '.join(AuditKind)}") from None
+        raise BadRequest(f"kind: must be one of {', '.join(AuditKind)}") from None
 
 
 def _answering(handler: Handler) -> Handler:
@@ -140,7 +121,7 @@ def _answering(handler: Handler) -> Handler:
             return await handler(request)
         except ServiceNotFound as error:
             return web.json_response({"error": str(error)}, status=404)
-        except (BadQuery, ClockChangeRefused, UploadRefused) as error:
+        except (BadRequest, ClockChangeRefused, UploadRefused) as error:
             return web.json_response({"error": str(error)}, status=400)
         except StoreError as error:
             return web.json_response({"error": str(error)}, status=500)
@@ -148,23 +129,14 @@ def _answering(handler: Handler) -> Handler:
     return answer
 
 
-async def _read_json(request: web.Request) -> object:
-    if request.content_type != "application/json":
-        raise BadQuery(f"the body must be application/json, not {request.content_type[:80]}")
-    try:
-        return json.loads(await request.text())
-    except (ValueError, RecursionError) as error:
-        raise BadQuery(f"the body is not JSON: {error}") from error
-
-
 def _object(value: object) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise BadQuery("the body must be a JSON object")
+        raise BadRequest("the body must be a JSON object")
     return value
 
 
 def _pem(body: Mapping[str, object]) -> str:
     pem = body.get("certificate")
     if not isinstance(pem, str):
-        raise BadQuery("certificate must be a text, one certificate in PEM")
+        raise BadRequest("certificate must be a text, one certificate in PEM")
     return pem

@@ -1,11 +1,10 @@
 """The routes of the control API for faults and quotas."""
 
-import json
-
 from aiohttp import web
 
 from emulator.faults.control import FaultControl
 from emulator.faults.fault import FaultRefused
+from emulator.request_json import BadRequest, read_json
 
 
 class FaultApi:
@@ -30,8 +29,8 @@ class FaultApi:
 
     async def _change(self, request: web.Request) -> web.Response:
         try:
-            return web.json_response(self._control.change(await _read_json(request)))
-        except FaultRefused as error:
+            return web.json_response(self._control.change(await read_json(request)))
+        except (BadRequest, FaultRefused) as error:
             return _refused(error)
 
     async def _clear(self, _request: web.Request) -> web.Response:
@@ -49,19 +48,10 @@ class FaultApi:
 
     async def _change_quota(self, request: web.Request) -> web.Response:
         try:
-            return web.json_response(self._control.change_quota(await _read_json(request)))
-        except FaultRefused as error:
+            return web.json_response(self._control.change_quota(await read_json(request)))
+        except (BadRequest, FaultRefused) as error:
             return _refused(error)
 
 
-def _refused(error: FaultRefused) -> web.Response:
+def _refused(error: Exception) -> web.Response:
     return web.json_response({"error": str(error)}, status=400)
-
-
-async def _read_json(request: web.Request) -> object:
-    if request.content_type != "application/json":
-        raise FaultRefused(f"the body must be application/json, not {request.content_type[:80]}")
-    try:
-        return json.loads(await request.text())
-    except (ValueError, RecursionError) as error:
-        raise FaultRefused(f"the body is not JSON: {error}") from error

@@ -12,7 +12,15 @@ from emulator.hub_rest.delivery import Delivery
 from emulator.hub_rest.envelopes import error_reply
 from emulator.hub_rest.exchange import HubRequest, Received, Reply
 from emulator.hub_rest.routes import LOCAL_ROUTES, ROUTES, Match, find_routes, split_path
-from hub.errors import ArgumentInvalid, GenericMethodNotAllowed, GenericNotFound, HubError, IotHubNotFound, ServerError
+from hub.errors import (
+    ArgumentInvalid,
+    GenericMethodNotAllowed,
+    GenericNotFound,
+    HubError,
+    IotHubNotFound,
+    MessageTooLarge,
+    ServerError,
+)
 from hub.hub import Hub
 
 logger = logging.getLogger("emulator")
@@ -29,12 +37,20 @@ class HubRest:
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse | None:
         """Answer a request on the HTTPS front, None when its path is none of a hub's."""
-        return _response(await self.answer(await _read(request, request.raw_path)))
+        try:
+            received = await _read(request, request.raw_path)
+        except MessageTooLarge as error:
+            return _rendered(error_reply(error, self._now()))
+        return _response(await self.answer(received))
 
     async def serve_local(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request on the control API, under `/hubs/{hub}/`."""
         _, _, name, path = [*request.raw_path.split("/", 3), "", ""][:4]
-        return _rendered(await self.answer_local(name, await _read(request, f"/{path}")))
+        try:
+            received = await _read(request, f"/{path}")
+        except MessageTooLarge as error:
+            return _rendered(error_reply(error, self._now()))
+        return _rendered(await self.answer_local(name, received))
 
     async def answer(self, received: Received) -> Reply | None:
         """Answer a request that has to show a token; None when its path is none of a hub's."""
@@ -111,8 +127,16 @@ def _choose(matches: Sequence[Match], method: str) -> Match:
 
 
 async def _read(request: web.BaseRequest, path: str) -> Received:
+    """Read a request to its end.
+
+    Raises:
+        MessageTooLarge: its body is longer than the listener takes (assumed: the code).
+    """
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return Received(request.method, path, headers, await request.read())
+    try:
+        return Received(request.method, path, headers, await request.read())
+    except web.HTTPRequestEntityTooLarge as error:
+        raise MessageTooLarge("the body is longer than this API reads") from error
 
 
 def _response(reply: Reply | None) -> web.StreamResponse | None:
