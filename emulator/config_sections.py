@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
 from adr.namespace import parse_namespace_name
 from adr.policy import parse_policy_name
 from dps.allocation import AllocationPolicy
-from dps.enrollment import ProvisioningStatus
+from dps.enrollment import ProvisioningStatus, ReprovisionPolicy
 from emulator import config_values as values
 from emulator.config_values import DEV_CA, CertificateFile
 from emulator.faults.declared import DeclaredFaults
@@ -21,6 +22,8 @@ from hub.certificates import MAX_CERTIFICATES
 LOCALHOST = "localhost"
 RESOURCES = ("namespaces", "hubs", "dps")
 SECONDS_PER_DAY = 86_400
+# A primary and a secondary.
+MAX_SIGNING_CAS = 2
 # `custom` needs a webhook, which a file cannot name yet.
 OFFERED_ALLOCATION_POLICIES = (AllocationPolicy.HASHED, AllocationPolicy.GEO_LATENCY, AllocationPolicy.STATIC)
 
@@ -41,6 +44,28 @@ SigningCa = Annotated[CertificateFile | Literal["dev-ca"], PlainValidator(values
 ClientCertificate = Annotated[CertificateFile, PlainValidator(values.client_certificate)]
 Allocation = Annotated[AllocationPolicy, PlainValidator(values.choice(*OFFERED_ALLOCATION_POLICIES))]
 Status = Annotated[ProvisioningStatus, PlainValidator(values.choice(*ProvisioningStatus))]
+
+
+class Reprovision(StrEnum):
+    """What happens to a device that registers again: it may move and take its twin along, or start anew, or it stays.
+
+    Source: concepts-device-reprovision.md, the three choices of the portal (documented).
+    """
+
+    MIGRATE = "migrate"
+    RESET = "reset"
+    NEVER = "never"
+
+    @property
+    def policy(self) -> ReprovisionPolicy:
+        """The same as an enrollment has it."""
+        return ReprovisionPolicy(
+            update_hub_assignment=self is not Reprovision.NEVER, migrate_device_data=self is Reprovision.MIGRATE
+        )
+
+
+Reprovisioning = Annotated[Reprovision, PlainValidator(values.choice(*Reprovision))]
+InitialTwin = Annotated[Mapping[str, Any], PlainValidator(values.initial_twin)]
 
 
 def _generate_as_mapping(value: object) -> object:
@@ -104,24 +129,36 @@ class SymmetricKeySection(Section):
 
 
 class EnrollmentSection(Section):
-    """What individual enrollments and groups have in common. `hubs` are names; none allows every linked hub."""
+    """What individual enrollments and groups have in common. `hubs` are names; none allows every linked hub.
+
+    `initial_twin` is what a new device starts with, and one that is reset: `{tags, properties: {desired}}`.
+    """
 
     symmetric_key: Annotated[SymmetricKeySection | None, BeforeValidator(_generate_as_mapping)] = None
     credential_policy: Text | None = None
     provisioning_status: Status = ProvisioningStatus.ENABLED
     allocation: Allocation | None = None
     hubs: tuple[Text, ...] = ()
+    reprovision: Reprovisioning = Reprovision.MIGRATE
+    initial_twin: InitialTwin | None = None
 
 
 class GroupSection(EnrollmentSection):
-    """An enrollment group: of a CA (`dev-ca` or a PEM file), or of a symmetric key."""
+    """An enrollment group: of a CA (`dev-ca` or a PEM file), of one or two uploaded to the DPS, or of a symmetric key.
+
+    An uploaded CA is trusted once its owner has proven possession; the group may name it before it is there.
+    """
 
     ca: SigningCa | None = None
+    ca_references: Annotated[tuple[Text, ...], AfterValidator(values.at_most(MAX_SIGNING_CAS))] = ()
 
     @model_validator(mode="after")
     def _one_attestation(self) -> Self:
-        if (self.ca is None) == (self.symmetric_key is None):
-            raise ValueError("needs either ca (dev-ca or a PEM file) or symmetric_key (generate, or its keys)")
+        if [self.ca is None, not self.ca_references, self.symmetric_key is None].count(False) != 1:
+            raise ValueError(
+                "needs one of ca (dev-ca or a PEM file), ca_references (names of CAs uploaded to this DPS) and "
+                "symmetric_key (generate, or its keys)"
+            )
         return self
 
 

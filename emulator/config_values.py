@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from dps.registration_id import is_registration_id
 from emulator.faults.fault import Fault
 from emulator.faults.fault_json import parse_fault
 from hub.errors import HubError
-from hub.identity import check_device_id
+from hub.identity import NEVER, check_device_id
+from hub.twin_json import parse_initial_twin
 
 DEV_CA: Literal["dev-ca"] = "dev-ca"
 
@@ -180,6 +182,19 @@ def device_id(value: object) -> str:
     except HubError as error:
         raise ValueError(str(error)) from error
     return name
+
+
+def initial_twin(value: object) -> dict[str, Any]:
+    """Read the twin that a device starts with: `{tags, properties: {desired}}`, both optional."""
+    if not isinstance(value, dict) or not set(value) <= {"tags", "properties"}:
+        found = ", ".join(map(str, value))[:60] if isinstance(value, dict) else _shown(value)
+        raise ValueError(f"must be a mapping with tags and properties.desired, not {found}")
+    try:
+        parse_initial_twin(value, NEVER)
+        twin: dict[str, Any] = json.loads(json.dumps(value))
+    except (HubError, TypeError, ValueError) as error:
+        raise ValueError(f"is no twin: {error}") from error
+    return twin
 
 
 def id_scope(value: object) -> str:

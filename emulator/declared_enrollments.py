@@ -15,6 +15,7 @@ from dps.attestation_mechanism import (
     Attestation,
     EnrolledCertificate,
     SymmetricKeyAttestation,
+    X509CaReferences,
     X509ClientCertificates,
     X509SigningCertificates,
     generate_key,
@@ -116,6 +117,8 @@ class DeclaredEnrollments:
         return self._with_terms(enrollment, section)
 
     def _group_attestation(self, section: GroupSection) -> Attestation:
+        if section.ca_references:
+            return X509CaReferences(*section.ca_references)
         if section.ca is None:
             return _declared_keys(section.symmetric_key)
         if section.ca == DEV_CA:
@@ -131,7 +134,9 @@ class DeclaredEnrollments:
             provisioning_status=section.provisioning_status,
             allocation_policy=section.allocation,
             iot_hubs=tuple(self._host_names[hub] for hub in section.hubs),
+            reprovision_policy=section.reprovision.policy,
             credential_policy_name=section.credential_policy,
+            initial_twin=section.initial_twin,
         )
 
     def _key(self, kind: str, name: str) -> str:

@@ -196,7 +196,7 @@ class PlainClient:
         code = self._connack.get(timeout=ANSWER_SECONDS)
         if code != 0:
             assert self.wait_closed(), f"CONNACK {code}, and the connection stays open"
-            self._client.loop_stop()
+            self._end()
         return code
 
     def connected(self) -> Self:
@@ -249,8 +249,11 @@ class PlainClient:
     def close(self) -> None:
         """Say DISCONNECT."""
         self._client.disconnect()
+        self._end()
+
+    def _end(self) -> None:
+        """Stop paho's thread and leave no cycle: in one its sockets may be collected before it closes them."""
         self._client.loop_stop()
-        # paho closes the rest of its sockets when it is deleted: without these cycles that is now, not at some time.
         for name in ("on_connect", "on_connect_fail", "on_disconnect", "on_subscribe", "on_unsubscribe", "on_message"):
             setattr(self._client, name, None)
 

@@ -16,8 +16,13 @@ from certs.keys import KeyType
 from certs.pem import format_pem, parse_pem_certificates
 from certs.profiles import SERVER_CA
 from dps.allocation import AllocationPolicy
-from dps.attestation_mechanism import SymmetricKeyAttestation, X509ClientCertificates, X509SigningCertificates
-from dps.enrollment import EnrollmentGroup, ProvisioningStatus
+from dps.attestation_mechanism import (
+    SymmetricKeyAttestation,
+    X509CaReferences,
+    X509ClientCertificates,
+    X509SigningCertificates,
+)
+from dps.enrollment import EnrollmentGroup, ProvisioningStatus, ReprovisionPolicy
 from dps.service import ProvisioningService
 from emulator.bootstrap import Resources, bootstrap, open_dev_ca, recall
 from emulator.config import Config, ConfigError, default_config, load_config
@@ -272,6 +277,26 @@ class TestGroups:
         assert group.credential_policy_name == "default"
         assert group.provisioning_status is ProvisioningStatus.DISABLED
         assert (group.allocation_policy, group.iot_hubs) == (AllocationPolicy.STATIC, ("hub2.localhost",))
+
+    @pytest.mark.parametrize(
+        ("declared", "policy"),
+        [
+            ("", ReprovisionPolicy(update_hub_assignment=True, migrate_device_data=True)),
+            (", reprovision: migrate", ReprovisionPolicy(update_hub_assignment=True, migrate_device_data=True)),
+            (", reprovision: reset", ReprovisionPolicy(update_hub_assignment=True, migrate_device_data=False)),
+            (", reprovision: never", ReprovisionPolicy(update_hub_assignment=False, migrate_device_data=False)),
+        ],
+    )
+    def test_reprovision_policy_is_that_declared(self, start: Start, declared: str, policy: ReprovisionPolicy) -> None:
+        assert self.declare(start, f"ca: dev-ca{declared}").reprovision_policy == policy
+
+    def test_initial_twin_is_that_declared(self, start: Start) -> None:
+        group = self.declare(start, "ca: dev-ca, initial_twin: {tags: {line: 1}, properties: {desired: {a: 2}}}")
+        assert group.initial_twin == {"tags": {"line": 1}, "properties": {"desired": {"a": 2}}}
+
+    def test_uploaded_cas_are_referred_to_before_they_are_there(self, start: Start) -> None:
+        assert self.declare(start, "ca_references: [one]").attestation == X509CaReferences("one")
+        assert self.declare(start, "ca_references: [one, two]").attestation == X509CaReferences("one", "two")
 
     def test_ca_file_becomes_primary_and_secondary(self, start: Start, tmp_path: Path) -> None:
         first, second = (CertificateAuthority.create_root(name, NOW).certificate for name in ("one", "two"))

@@ -13,6 +13,10 @@ from emulator.config_sections import EnrollmentSection, Section
 from emulator.config_values import CertificateFile
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
+ONE_ATTESTATION = (
+    "one of ca (dev-ca or a PEM file), ca_references (names of CAs uploaded to this DPS) and symmetric_key "
+    "(generate, or its keys)"
+)
 KEY = "AAECAwQFBgcICQoLDA0ODw=="
 FACTORY = """
     namespaces:
@@ -234,7 +238,7 @@ BROKEN = {
     "dps: {dps1: {enrollment_groups: {a b: {ca: dev-ca}}}}": "dps.dps1.enrollment_groups.a b: an ID has 1 to 128 "
     "letters, digits and -._: and ends in a letter, a digit or a dash",
     "dps: {dps1: {enrollment_groups: {a: {ca: dev-ca}, A: {symmetric_key: }}}}": "dps.dps1.enrollment_groups.A: needs "
-    "either ca (dev-ca or a PEM file) or symmetric_key (generate, or its keys)",
+    f"{ONE_ATTESTATION}",
     "dps: {dps1: {enrollment_groups: {a: {ca: dev-ca}, A: {symmetric_key: generate}}}}": "dps.dps1.enrollment_groups.A:"
     " is the same name as 'a': names compare without case",
     "dps: {dps1: {enrollment_groups: {a: {ca: dev-ca}, b: {ca: dev-ca}}}}": "dps.dps1.enrollment_groups.b.ca: group "
@@ -246,10 +250,21 @@ BROKEN = {
     "dps: {dps1: {immediate_csr_errors: 1}}": "dps.dps1.immediate_csr_errors: must be true or false, not 1",
     "hubs: {hub1: {issuing_delay_seconds: -1}}": "hubs.hub1.issuing_delay_seconds: must be a number from 0 to 600, "
     "not -1",
-    "dps: {dps1: {enrollment_groups: {g: }}}": "dps.dps1.enrollment_groups.g: needs either ca (dev-ca or a PEM file) "
-    "or symmetric_key (generate, or its keys)",
+    "dps: {dps1: {enrollment_groups: {g: }}}": f"dps.dps1.enrollment_groups.g: needs {ONE_ATTESTATION}",
     "dps: {dps1: {enrollment_groups: {g: {ca: dev-ca, symmetric_key: generate}}}}": "dps.dps1.enrollment_groups.g: "
-    "needs either ca (dev-ca or a PEM file) or symmetric_key (generate, or its keys)",
+    f"needs {ONE_ATTESTATION}",
+    "dps: {dps1: {enrollment_groups: {g: {ca: dev-ca, ca_references: [mine]}}}}": "dps.dps1.enrollment_groups.g: "
+    f"needs {ONE_ATTESTATION}",
+    "dps: {dps1: {enrollment_groups: {g: {ca_references: [a, b, c]}}}}": "dps.dps1.enrollment_groups.g.ca_references: "
+    "must have at most 2 elements, not 3",
+    "dps: {dps1: {enrollment_groups: {g: {ca: dev-ca, reprovision: always}}}}": "dps.dps1.enrollment_groups.g"
+    ".reprovision: must be one of migrate, reset, never, not 'always'",
+    "dps: {dps1: {enrollment_groups: {g: {ca: dev-ca, initial_twin: {desired: {}}}}}}": "dps.dps1.enrollment_groups.g"
+    ".initial_twin: must be a mapping with tags and properties.desired, not desired",
+    "dps: {dps1: {enrollment_groups: {g: {ca: dev-ca, initial_twin: {tags: 3}}}}}": "dps.dps1.enrollment_groups.g"
+    ".initial_twin: is no twin: tags must be a JSON object, not int",
+    "dps: {dps1: {enrollment_groups: {g: {ca: dev-ca, initial_twin: 3}}}}": "dps.dps1.enrollment_groups.g"
+    ".initial_twin: must be a mapping with tags and properties.desired, not 3",
     "dps: {dps1: {enrollment_groups: {g: {symmetric_key: secret}}}}": "dps.dps1.enrollment_groups.g.symmetric_key: "
     "must be generate, or a mapping of primary and perhaps secondary (the value is not shown)",
     "dps: {dps1: {enrollment_groups: {g: {ca: dev-ca, provisioning_status: off}}}}": "dps.dps1.enrollment_groups.g"
