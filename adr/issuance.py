@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from cryptography import x509
@@ -10,6 +11,17 @@ from cryptography.hazmat.primitives import hashes
 
 from adr.authority import IssuingCa
 from certs.pem import format_base64_der
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who has a certificate issued: the hub or DPS by its name, and the enrollment if that let the device in."""
+
+    service: str = ""
+    enrollment: str = ""
+
+
+NOBODY: Final = Requester()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from adr.errors import (
     PolicyNotFound,
     PolicyRequiresIssuingCa,
 )
-from adr.issuance import IssuedCertificate, IssuedChain, KnownCertificate
+from adr.issuance import NOBODY, IssuedCertificate, IssuedChain, KnownCertificate, Requester
 from adr.issuing import Issuing
 from adr.links import Links
 from adr.namespace import Namespace, format_namespace, parse_namespace, parse_namespace_name
@@ -327,7 +327,14 @@ class AdrRegistry:
 
     # --- issuing and revoking
 
-    def issue(self, namespace: str, device_id: str, request: CertificateRequest, now: datetime) -> IssuedChain:
+    def issue(
+        self,
+        namespace: str,
+        device_id: str,
+        request: CertificateRequest,
+        now: datetime,
+        requester: Requester = NOBODY,  # noqa: ARG002 - for registries that tell requesters apart
+    ) -> IssuedChain:
         """Issue an operational certificate under the device's policy; see `Issuing.issue` for what it refuses."""
         return self.issuing.issue(namespace, device_id, request, now)
 

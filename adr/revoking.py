@@ -47,15 +47,23 @@ class Revoking:
         """
         device = self._devices.require(namespace, device_id)
         enabled = device.enabled and not disable
-        for note in self._devices.notes(namespace, device_id):
-            if note.not_after > now:
-                self._revocations.add(
-                    Revocation(note.issuer_thumbprint, note.serial_number, now, reason, note.not_after)
-                )
+        notes = (note for note in self._devices.notes(namespace, device_id) if note.not_after > now)
+        valid = [note for note in notes if self._revocations.get(note.issuer_thumbprint, note.serial_number) is None]
+        for note in valid:
+            self._revocations.add(Revocation(note.issuer_thumbprint, note.serial_number, now, reason, note.not_after))
         revoked = replace(device, identifier=uuid4(), enabled=enabled)
         text = f"every certificate of the device revoked ({reason.value}), enabled {enabled}"
         logger.warning("device %s of namespace %s: %s", device_id, namespace, text)
-        self._audit.record(AuditKind.REVOKED, now, service=namespace, device_id=device_id, reason=text)
+        # One event for each certificate that was still good; one that says so where none was.
+        for serial_number in [note.serial_number for note in valid] or [""]:
+            self._audit.record(
+                AuditKind.REVOKED,
+                now,
+                service=namespace,
+                device_id=device_id,
+                serial_number=serial_number,
+                reason=text,
+            )
         return self._devices.put(namespace, revoked)
 
     def delete_device(self, namespace: str, device_id: str, now: datetime) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from adr.audit import AuditKind
 from adr.errors import AdrError
+from adr.issuance import Requester
 from adr.links import LinkedKind
 from adr.registry import AdrRegistry
 from certs.csr import CertificateRequest, CsrError, parse_csr
@@ -44,8 +45,7 @@ class Assigner:
 
         Source: concept-certificate-issuance.md gives the order (documented).
         """
-        # A device that once got a certificate keeps it when it registers without a CSR. Source: assumed.
-        certified = bool(attested.enrollment.credential_policy_name) and (has_csr or registration.is_issued)
+        certified = _is_certified(registration, attested, has_csr=has_csr)
         host_name = self._choose_hub(registration, attested, certified=certified)
         device_id = _device_id(registration, attested)
         authentication = (
@@ -65,6 +65,15 @@ class Assigner:
             substatus=_substatus(registration, attested, host_name, api_version, is_new=is_new),
         )
 
+    def hub_for(self, registration: Registration, attested: Attested, *, has_csr: bool) -> Hub:
+        """Tell which hub `place` would choose.
+
+        Raises:
+            NoHubAvailable: no linked hub is allowed for this device.
+        """
+        certified = _is_certified(registration, attested, has_csr=has_csr)
+        return self._hubs[self._choose_hub(registration, attested, certified=certified)]
+
     def issue(
         self, registration: Registration, attested: Attested, csr: bytes | None, now: datetime
     ) -> tuple[str, ...]:
@@ -81,8 +90,9 @@ class Assigner:
             return ()
         assert registration.device_id, f"{registration.registration_id} was not placed"
         request = self.check_csr(csr, registration.registration_id)
+        requester = Requester(self._settings.name, attested.enrollment.name)
         try:
-            chain = self._adr.issue(namespace, registration.device_id, request, now)
+            chain = self._adr.issue(namespace, registration.device_id, request, now, requester)
         except AdrError as error:
             raise RegistryRefused(str(error)) from error
         self._adr.audit.record(
@@ -185,6 +195,14 @@ class Assigner:
             return
         if former in self._hubs and self._hubs[former].registry.get(former_id) is not None:
             self._hubs[former].registry.delete(former_id)
+
+
+def _is_certified(registration: Registration, attested: Attested, *, has_csr: bool) -> bool:
+    """Tell whether the device will work with an issued certificate.
+
+    One that once got a certificate keeps it when it registers without a CSR. Source: assumed.
+    """
+    return bool(attested.enrollment.credential_policy_name) and (has_csr or registration.is_issued)
 
 
 def _device_id(registration: Registration, attested: Attested) -> str:

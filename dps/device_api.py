@@ -19,6 +19,7 @@ from dps.registrations import Registrations
 from dps.request import parse_register_request
 from dps.response import Response, format_accepted, format_disabled, format_operation_status
 from dps.settings import DpsSettings
+from hub.hub import Hub
 
 log = logging.getLogger("dps")
 
@@ -81,6 +82,19 @@ class DeviceApi:
             return format_accepted(repeated, self.settings.retry_after_seconds)
         operation = self._provisioning.begin(registration, attested, api_version, request, now)
         return format_accepted(operation.operation_id, self.settings.retry_after_seconds)
+
+    def hub_for(self, attested: Attested, api_version: ApiVersion, body: bytes, now: datetime) -> Hub:
+        """Tell which hub a registration with this body would be assigned to now.
+
+        Raises:
+            DpsError: it would be refused, or there is no hub for the device.
+        """
+        registration_id = attested.registration_id
+        request = parse_register_request(body, registration_id, api_version, strict=self.settings.strict)
+        registration = self._registrations.find(registration_id) or Registration(
+            registration_id=registration_id, created_at=now, last_updated_at=now
+        )
+        return self._assigner.hub_for(registration, attested, has_csr=request.csr is not None)
 
     def operation_status(
         self, registration_id: str, operation_id: str, api_version: ApiVersion, now: datetime

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from adr.audit import AuditKind
 from adr.errors import AdrError
+from adr.issuance import Requester
 from adr.links import LinkedKind
 from adr.registry import AdrRegistry
 from adr.store import Store
@@ -175,7 +176,9 @@ class Credentials:
     def _issue(self, operation: Operation, now: datetime) -> bytes:
         try:
             request = parse_csr(operation.csr, operation.device_id, strict=self._settings.strict)
-            chain = self._adr.issue(str(self._link.namespace), operation.device_id, request, now)
+            chain = self._adr.issue(
+                str(self._link.namespace), operation.device_id, request, now, Requester(self._settings.name)
+            )
         except CsrError as error:
             raise _csr_refused(operation, str(error)) from error
         except AdrError as error:

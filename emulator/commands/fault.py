@@ -32,7 +32,9 @@ def add(
     phase: Annotated[Phase | None, typer.Option(help="Before the service acts, or after; without it before.")] = None,
     device: Annotated[str | None, typer.Option(help="Device or registration IDs, a glob [*].")] = None,
     service: Annotated[str | None, typer.Option(help="Names of hubs or DPS, a glob [*].")] = None,
-    enrollment: Annotated[str | None, typer.Option(help="Enrollments, a glob; for register and poll [*].")] = None,
+    enrollment: Annotated[
+        str | None, typer.Option(help="Enrollments, a glob; for register, poll and issue [*].")
+    ] = None,
     nth: Annotated[int | None, typer.Option(help="Only at the so-manieth occurrence of each device.")] = None,
     probability: Annotated[float | None, typer.Option(help="From 0 to 1 [1].")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes the chances of a run repeat exactly [0].")] = None,

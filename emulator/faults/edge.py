@@ -11,6 +11,7 @@ from typing import Final
 from OpenSSL import SSL
 
 from adr.audit import AuditKind, AuditTrail
+from adr.issuance import Requester
 from broker.gateway import Action, AnyGateway, Refusal
 from broker.mqtt import Broker
 from broker.router import Router
@@ -139,6 +140,13 @@ class Edge:
         _record(self._adr.audit, injected)
         self._broker.outbox.touch()
 
+    def ordered(self, service: str, device_id: str, what: str, now: datetime) -> None:
+        """Log a fault that a message asked for, and write it into the audit trail."""
+        logger.info("device %s: asks for %s", device_id, what)
+        reason = f"{what}, asked for by a message property"
+        self._adr.audit.record(AuditKind.FAULT, now, service=service, device_id=device_id, reason=reason)
+        self._broker.outbox.touch()
+
     # --- elsewhere than at a gateway ---
 
     def _context_of_next(self) -> SSL.Context | None:
@@ -150,8 +158,9 @@ class Edge:
             self._refusing = refusing_context()
         return self._refusing
 
-    def _tamper(self, device_id: str, now: datetime) -> FaultKind | None:
-        injected = self.plan.decide(Occurrence(Operation.ISSUE, device_id), now)
+    def _tamper(self, device_id: str, requester: Requester, now: datetime) -> FaultKind | None:
+        occurrence = Occurrence(Operation.ISSUE, device_id, requester.service, requester.enrollment)
+        injected = self.plan.decide(occurrence, now)
         if injected is None:
             return None
         self.injected(injected)
@@ -166,7 +175,7 @@ class Edge:
             enforces = layers.quota is QuotaMode.ENFORCE
             gateway = QuotaGateway(gateway, served.wire, served.quota, enforces=enforces)
         if layers.message_properties and isinstance(served.wire, HubWire):
-            gateway = FaultyMessages(gateway, self)
+            gateway = FaultyMessages(gateway, served.name, self)
         if layers.faults:
             gateway = FaultyGateway(
                 gateway, served.name, served.wire, plan=self.plan, around=self, retries=self.retries

@@ -78,8 +78,8 @@ OPERATIONS: Mapping[FaultKind, tuple[Operation, ...]] = MappingProxyType(
 )
 # Only these can strike at either moment, and strike before if nothing is said.
 EITHER_PHASE: Final = frozenset({_K.CUT, _K.SILENCE, _K.SERVER_ERROR})
-# An enrollment is known where DPS attests a device.
-ENROLLED: Final = frozenset({_O.REGISTER, _O.POLL})
+# An enrollment is known where DPS attests a device, and of a certificate that is issued at a registration.
+ENROLLED: Final = frozenset({_O.REGISTER, _O.POLL, _O.ISSUE})
 MAX_SECONDS: Final = 3600.0
 STATUSES: Final = (500, 503)
 
@@ -90,21 +90,26 @@ class FaultRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """One operation of one device at one service (the name of a hub or DPS); texts are empty where not known."""
+    """One operation of one device at one service (the name of a hub or DPS); texts are empty where not known.
+
+    `hub` is the one that a registration would be assigned to.
+    """
 
     operation: Operation
     device_id: str = ""
     service: str = ""
     enrollment: str = ""
+    hub: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What goes wrong, for whom, and how often.
 
-    `device`, `service` and `enrollment` are globs. It strikes at the `nth` matching occurrence of each device, or at
-    each with `probability` chosen by `seed`; `limit` bounds how often it does in all. `seconds` is for how long
-    something is delayed, `retry_after_seconds` what a device is told, `status` that of a server error.
+    `device`, `service` and `enrollment` are globs; of a hub that is unavailable, `service` may be the hub as well as
+    the DPS. It strikes at the `nth` matching occurrence of each device, or at each with `probability` chosen by
+    `seed`; `limit` bounds how often it does in all. `seconds` is for how long something is delayed,
+    `retry_after_seconds` what a device is told, `status` that of a server error.
 
     Raises:
         FaultRefused: the parts do not fit together.
@@ -145,6 +150,14 @@ class Fault:
         """Tell whether this may happen to it; the operation has been looked at."""
         return (
             (self.device == "*" or fnmatchcase(occurrence.device_id, self.device))
-            and (self.service == "*" or fnmatchcase(occurrence.service, self.service))
+            and (self.service == "*" or any(fnmatchcase(name, self.service) for name in self._services(occurrence)))
             and (self.enrollment == "*" or fnmatchcase(occurrence.enrollment, self.enrollment))
         )
+
+    @property
+    def asks_for_hub(self) -> bool:
+        """Tell whether this depends on the hub that a registration would be assigned to."""
+        return self.kind is FaultKind.HUB_UNAVAILABLE and self.service != "*"
+
+    def _services(self, occurrence: Occurrence) -> tuple[str, ...]:
+        return (occurrence.service, occurrence.hub) if self.asks_for_hub else (occurrence.service,)

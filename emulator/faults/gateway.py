@@ -49,6 +49,10 @@ class Surroundings(Protocol):
         """Hear of a fault that struck."""
         ...
 
+    def ordered(self, service: str, device_id: str, what: str, now: datetime) -> None:
+        """Hear of a fault that a device itself asked for."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Request:
@@ -175,10 +179,7 @@ class FaultyGateway:
             return serve()
         if operation in ANSWERED:
             self._came(session)
-        enrollment = ""
-        if self._plan.asks_for_enrollment and operation in {Operation.REGISTER, Operation.POLL}:
-            enrollment = self._wire.enrollment(session, now)
-        fault = self._decide(operation, session.device_id, now, enrollment)
+        fault = self._decide_on(self._occurrence(operation, session, payload, now), now)
         if fault is None:
             return serve()
         return _STRIKES[fault.kind](self, _Request(session, topic, operation, fault, now, serve))
@@ -201,8 +202,19 @@ class FaultyGateway:
             del self._slow_until[session.device_id]
         return self._wire.pretend(session, topic, now)
 
-    def _decide(self, operation: Operation, device_id: str, now: datetime, enrollment: str = "") -> Fault | None:
-        injected = self._plan.decide(Occurrence(operation, device_id, self._service, enrollment), now)
+    def _occurrence(self, operation: Operation, session: Session, payload: bytes, now: datetime) -> Occurrence:
+        """Say what happens; what costs an attestation only if a fault depends on it."""
+        is_dps = operation in {Operation.REGISTER, Operation.POLL}
+        enrollment = self._wire.enrollment(session, now) if is_dps and self._plan.asks_for_enrollment else ""
+        is_asked = operation is Operation.REGISTER and self._plan.asks_for_hub
+        hub = self._wire.hub_for(session, payload, now) if is_asked else ""
+        return Occurrence(operation, session.device_id, self._service, enrollment, hub)
+
+    def _decide(self, operation: Operation, device_id: str, now: datetime) -> Fault | None:
+        return self._decide_on(Occurrence(operation, device_id, self._service), now)
+
+    def _decide_on(self, occurrence: Occurrence, now: datetime) -> Fault | None:
+        injected = self._plan.decide(occurrence, now)
         if injected is None:
             return None
         self._around.injected(injected)

@@ -7,15 +7,15 @@ from typing import Final
 
 from cryptography import x509
 
-from adr.issuance import IssuedChain
+from adr.issuance import NOBODY, IssuedChain, Requester
 from adr.registry import AdrRegistry
 from certs.csr import CertificateRequest
 from certs.keys import KeyType, generate_key
 from certs.pem import format_base64_der
 from emulator.faults.fault import FaultKind
 
-# Decides on the certificate of a device: what is wrong with it, None for nothing.
-Tampering = Callable[[str, datetime], FaultKind | None]
+# Decides on the certificate of a device that somebody asks for: what is wrong with it, None for nothing.
+Tampering = Callable[[str, Requester, datetime], FaultKind | None]
 
 WRONG_NAME: Final = "another-device"
 NOT_YET: Final = timedelta(days=1)
@@ -39,18 +39,25 @@ class FaultyRegistry(AdrRegistry):
 
     tampering: Tampering | None = None
 
-    def issue(self, namespace: str, device_id: str, request: CertificateRequest, now: datetime) -> IssuedChain:
+    def issue(
+        self,
+        namespace: str,
+        device_id: str,
+        request: CertificateRequest,
+        now: datetime,
+        requester: Requester = NOBODY,
+    ) -> IssuedChain:
         """Issue as `AdrRegistry` does, or with one mistake.
 
         Raises:
             AdrError: as the real one.
         """
-        kind = self.tampering(device_id, now) if self.tampering is not None else None
+        kind = self.tampering(device_id, requester, now) if self.tampering is not None else None
         if kind is None:
-            return super().issue(namespace, device_id, request, now)
+            return super().issue(namespace, device_id, request, now, requester)
         if kind is FaultKind.WRONG_KEY:
             request = replace(request, public_key=generate_key(KeyType.P256).public_key())
-        chain = super().issue(namespace, device_id, request, now)
+        chain = super().issue(namespace, device_id, request, now, requester)
         if kind in {FaultKind.WRONG_CN, FaultKind.EXPIRED, FaultKind.NOT_YET_VALID}:
             return replace(chain, leaf=self._mistaken_leaf(kind, namespace, device_id, request, now))
         return TamperedChain(chain.leaf, chain.issuing_ca, chain.root, _presented(kind, chain))

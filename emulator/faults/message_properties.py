@@ -4,7 +4,6 @@ Source: azure-iot-sdk-csharp e2e FaultInjection.cs, azure-iot-sdk-c iothubclient
 latter says that hubs can be configured for it; so it is off until asked for.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,8 +24,6 @@ from broker.gateway import (
 )
 from emulator.faults.gateway import Cancel, Surroundings
 from hub.property_bag import PropertyBag, PropertyBagError, parse_property_bag
-
-logger = logging.getLogger("emulator")
 
 OPERATION_TYPE: Final = "AzIoTHub_FaultOperationType"
 CLOSE_REASON: Final = "AzIoTHub_FaultOperationCloseReason"
@@ -88,8 +85,9 @@ class FaultyMessages:
     PUBACKs back until the duration is over, the last ends the connection and refuses the device as long.
     """
 
-    def __init__(self, inner: AnyGateway, around: Surroundings) -> None:
+    def __init__(self, inner: AnyGateway, service: str, around: Surroundings) -> None:
         self._inner = inner
+        self._service = service
         self._around = around
         self._modes: dict[str, _Mode] = {}
         self._ends: dict[str, Cancel] = {}
@@ -154,7 +152,8 @@ class FaultyMessages:
             return []
         if order is None:
             return []
-        logger.info("device %s: asks for %s in %g s", session.device_id, order.operation, order.delay)
+        what = f"{order.operation} in {order.delay:g} s for {order.duration:g} s"
+        self._around.ordered(self._service, session.device_id, what, now)
         if order.operation not in {FaultOperation.KILL_TCP, FaultOperation.SHUT_DOWN_MQTT}:
             begins_at = now + timedelta(seconds=order.delay)
             self._modes[session.device_id] = _Mode(

@@ -107,6 +107,11 @@ class FaultPlan:
         return any(each.fault.enrollment != "*" for each in self._planned.values())
 
     @property
+    def asks_for_hub(self) -> bool:
+        """Tell whether a fault depends on the hub that a registration would be assigned to."""
+        return any(each.fault.asks_for_hub for each in self._planned.values())
+
+    @property
     def recent(self) -> Sequence[Injected]:
         """The last faults that struck, oldest first."""
         return tuple(self._recent)

@@ -39,6 +39,10 @@ class Wire(Protocol):
         """Name the enrollment of a device, empty if that is not known."""
         ...
 
+    def hub_for(self, session: Session, payload: bytes, now: datetime) -> str:
+        """Name the hub that a registration would be assigned to, empty if that is not known."""
+        ...
+
     def refuse(self, session: Session, topic: str, status: int, retry_after: int, now: datetime) -> list[Action]:
         """Answer a request with an error."""
         ...
@@ -70,6 +74,15 @@ class DpsWire:
         except DpsError:
             return ""
         return attested.enrollment.name
+
+    def hub_for(self, session: Session, payload: bytes, now: datetime) -> str:
+        """Ask the DPS, as it would decide now."""
+        assert isinstance(session, DpsSession)
+        try:
+            attested = session.attested or self._device_api.attest(session.credentials, now)
+            return self._device_api.hub_for(attested, session.api_version, payload, now).settings.name
+        except DpsError:
+            return ""
 
     def refuse(self, session: Session, topic: str, status: int, retry_after: int, now: datetime) -> list[Action]:
         """Answer with `{status}000`, and when to come again.
@@ -149,6 +162,10 @@ class HubWire:
 
     def enrollment(self, session: Session, now: datetime) -> str:  # noqa: ARG002 - the protocol
         """Say nothing: hubs know of no enrollments."""
+        return ""
+
+    def hub_for(self, session: Session, payload: bytes, now: datetime) -> str:  # noqa: ARG002 - the protocol
+        """Say nothing: hubs assign no devices."""
         return ""
 
     def refuse(self, session: Session, topic: str, status: int, retry_after: int, now: datetime) -> list[Action]:

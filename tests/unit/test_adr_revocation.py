@@ -95,6 +95,16 @@ class TestDevice:
         assert (event.kind, event.time, event.service, event.device_id) == (AuditKind.REVOKED, NOW, "works", "pump")
         assert "enabled False" in event.reason
 
+    def test_every_certificate_that_was_good_has_its_event_once(self, adr: AdrRegistry) -> None:
+        issue(adr)
+        late = NOW + 31 * DAY
+        serials = {f"{issue(adr, now=late).leaf.serial_number:x}" for _ in range(2)}
+        adr.revoke_device("works", "pump", late)
+        adr.revoke_device("works", "pump", late + DAY)
+        events = [event for _, event in adr.audit.read(LIFECYCLE)]
+        assert {event.serial_number for event in events[:2]} == serials
+        assert [event.serial_number for event in events[2:]] == [""]
+
 
 class TestList:
     def test_list_is_the_same_until_it_is_an_hour_old(self, adr: AdrRegistry) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from adr.audit import REFUSALS
+from adr.issuance import NOBODY, Requester
 from broker.gateway import AnyGateway
 from broker.router import Router
 from certs.keyfile import MemoryKeyStore
@@ -112,11 +113,35 @@ def test_certificate_fault_wraps_no_gateway(
     assert front.shown() == own
     assert isinstance(resources.adr, FaultyRegistry)
     assert resources.adr.tampering is not None
-    assert resources.adr.tampering("dev2", NOW) is None
-    assert resources.adr.tampering("dev1", NOW) is FaultKind.WRONG_KEY
-    assert resources.adr.tampering("dev1", NOW) is None
+    assert resources.adr.tampering("dev2", NOBODY, NOW) is None
+    assert resources.adr.tampering("dev1", NOBODY, NOW) is FaultKind.WRONG_KEY
+    assert resources.adr.tampering("dev1", NOBODY, NOW) is None
     control.clear()
     assert resources.adr.tampering is None
+
+
+@pytest.mark.parametrize(
+    ("scope", "struck"),
+    [
+        ({"service": "dps1"}, ["registered"]),
+        ({"service": "hub?"}, ["renewed"]),
+        ({"enrollment": "line-*"}, ["registered"]),
+        ({"enrollment": "other"}, []),
+        ({"service": "dps1", "enrollment": "line-1"}, ["registered"]),
+        ({"service": "hub2"}, []),
+    ],
+)
+def test_certificate_fault_is_for_those_whom_a_service_or_an_enrollment_has_let_in(
+    control: FaultControl, front: Front, resources: Resources, scope: dict[str, str], struck: list[str]
+) -> None:
+    control.change({"kind": "wrong-cn", **scope})
+    assert isinstance(resources.adr, FaultyRegistry)
+    assert resources.adr.tampering is not None
+    requesters = {"registered": Requester("dps1", "line-1"), "renewed": Requester("hub1")}
+    tamper = resources.adr.tampering
+    assert [name for name, each in requesters.items() if tamper("dev1", each, NOW) is FaultKind.WRONG_CN] == struck
+    events = [event for _, event in control.edge._adr.audit.read(REFUSALS)]
+    assert [event.service for event in events] == [requesters[name].service for name in struck]
 
 
 def test_tls_alert_is_for_the_listener(control: FaultControl, front: Front, own: list[AnyGateway]) -> None:
@@ -136,6 +161,14 @@ def test_injected_fault_is_in_the_audit_trail_and_in_the_list(control: FaultCont
     assert (event.kind, event.reason) == ("fault", "tls-alert at handshake by fault alert")
     [recent] = control.describe()["recent"]
     assert (recent["fault"], recent["kind"], recent["operation"]) == ("alert", "tls-alert", "handshake")
+    assert front.outbox.touched == 1
+
+
+def test_fault_that_a_message_asks_for_is_in_the_audit_trail(control: FaultControl, front: Front) -> None:
+    control.edge.ordered("hub1", "dev1", "KillTcp in 0 s for 0 s", NOW)
+    [(_, event)] = control.edge._adr.audit.read(REFUSALS)
+    assert (event.kind, event.service, event.device_id) == ("fault", "hub1", "dev1")
+    assert event.reason == "KillTcp in 0 s for 0 s, asked for by a message property"
     assert front.outbox.touched == 1
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ class Around:
     seconds: float = 0.0
     waiting: list[tuple[float, list[Action]]] = field(default_factory=list)
     struck: list[Injected] = field(default_factory=list)
+    orders: list[tuple[str, str, str, datetime]] = field(default_factory=list)
 
     def later(self, seconds: float, actions: Sequence[Action]) -> Callable[[], None]:
         entry = (seconds, list(actions))
@@ -41,6 +43,9 @@ class Around:
 
     def injected(self, injected: Injected) -> None:
         self.struck.append(injected)
+
+    def ordered(self, service: str, device_id: str, what: str, now: datetime) -> None:
+        self.orders.append((service, device_id, what, now))
 
 
 class Edge:
@@ -264,6 +269,21 @@ class TestRegister:
         assert failed.state["errorCode"] == 503001
         assert dps_house.hubs["hub1.example"].registry.get(DEVICE) is None
 
+    def test_unavailable_hub_is_missed_by_those_who_would_be_assigned_to_it(
+        self, dps: Edge, dps_house: DpsHouse
+    ) -> None:
+        dps_house.change_group("keys", iot_hubs=("hub2.example",))
+        for service, status in {"hub1": "assigned", "hub2": "failed", "hub*": "failed", "service": "failed"}.items():
+            dps.set(FaultKind.HUB_UNAVAILABLE, Operation.REGISTER, service=service)
+            accepted = answer(dps.send(REGISTER, body_with_csr()))
+            assert answer(dps.send(poll_topic(accepted))).body["status"] == status, service
+
+    def test_hub_of_a_registration_that_would_be_refused_is_not_known(self, dps: Edge, dps_house: DpsHouse) -> None:
+        dps_house.change_group("keys", iot_hubs=("nowhere.example",))
+        dps.set(FaultKind.HUB_UNAVAILABLE, Operation.REGISTER, service="hub*")
+        assert answer(dps.send(REGISTER)).status == 202
+        assert dps.around.struck == []
+
     def test_slow_ca_keeps_the_registration_assigning(self, dps: Edge) -> None:
         dps.set(FaultKind.SLOW_CA, Operation.REGISTER, seconds=10.0)
         accepted = answer(dps.send(REGISTER, body_with_csr()))
@@ -381,3 +401,4 @@ class TestHub:
         assert hub.gateway.acknowledged(hub.session, "", HUB_NOW) == []
         assert hub.gateway.tick(HUB_NOW) == []
         assert HubWire(house.hub.sessions).enrollment(hub.session, HUB_NOW) == ""
+        assert HubWire(house.hub.sessions).hub_for(hub.session, b"", HUB_NOW) == ""

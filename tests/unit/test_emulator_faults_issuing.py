@@ -31,7 +31,7 @@ def issued(registry: FaultyRegistry, kind: FaultKind | None) -> tuple[x509.Certi
     """The chain as a device reads it."""
     import base64
 
-    registry.tampering = lambda device_id, now: kind
+    registry.tampering = lambda device_id, requester, now: kind
     texts = registry.issue("factory", "dev1", REQUEST, NOW).base64_der()
     return tuple(x509.load_der_x509_certificate(base64.b64decode(each)) for each in texts)
 

@@ -15,7 +15,7 @@ class Edge:
     def __init__(self, house: Any) -> None:
         chain = house.onboard("dev1")
         self.around = Around()
-        self.gateway = FaultyMessages(house.hub.gateway, self.around)
+        self.gateway = FaultyMessages(house.hub.gateway, "hub1", self.around)
         self.request = house.request("dev1", peer_chain=chain)
         self.session: Any = self.gateway.connect(self.request, NOW)
         self.gateway.opened(self.session, NOW)
@@ -43,6 +43,12 @@ def test_connection_ends_at_once_or_after_the_delay(edge: Edge, operation: str, 
     assert edge.ask(operation) == [end]
     assert edge.ask(operation, delay=3) == []
     assert edge.around.waiting == [(3, [end])]
+
+
+def test_order_is_told_to_the_process(edge: Edge) -> None:
+    edge.ask("InvokeThrottling", delay=2, duration=10)
+    edge.ask("KillAmqpConnection")
+    assert edge.around.orders == [("hub1", "dev1", "InvokeThrottling in 2 s for 10 s", NOW)]
 
 
 def test_ordered_end_is_for_the_connection_that_ordered_it(edge: Edge) -> None:

@@ -131,6 +131,7 @@ class TestFault:
 
     def test_enrollment_narrows_the_operations_to_those_that_know_it(self) -> None:
         assert parse_fault({"kind": "cut", "enrollment": "x"}).operations == (Operation.REGISTER, Operation.POLL)
+        assert parse_fault({"kind": "expired", "enrollment": "x"}).operations == (Operation.ISSUE,)
 
     @pytest.mark.parametrize(
         ("document", "message"),
@@ -152,7 +153,7 @@ class TestFault:
             ({"kind": "cut", "probability": float("nan")}, "probability must be a number from 0 to 1, not nan"),
             ({"kind": "cut", "device": ""}, "device must be a name or a glob of 1 to 256 characters, not ''"),
             ({"kind": "server-error", "status": 429}, "status must be one of 500, 503, not 429"),
-            ({"kind": "expired", "enrollment": "x"}, "an enrollment is only known for poll, register"),
+            ({"kind": "tls-alert", "enrollment": "x"}, "an enrollment is only known for issue, poll, register"),
             ({"kind": "cut", "operation": "connect", "enrollment": "x"}, "an enrollment is only known for"),
             ({"kind": "tls-alert", "device": "x"}, "in the TLS handshake neither device nor service is known"),
         ],
