@@ -10,6 +10,18 @@ from typing import Any
 
 import pytest
 
+from tests.conformance.plain_device import (
+    DpsClient,
+    HubClient,
+    Pair,
+    certificates_of,
+    csr_text,
+    derived_key,
+    key_pem,
+    p256,
+    pem_of,
+    tls_context,
+)
 from tests.conformance.running_emulator import RunningEmulator, run_cli
 
 CONFIG = """
@@ -201,3 +213,75 @@ def test_message_property_cuts_the_connection(start: Any, tmp_path: Path) -> Non
         return time.monotonic() - started
 
     assert asyncio.run(kill()) < 5
+
+
+def keyed_device(emulator: RunningEmulator, name: str) -> tuple[str, HubClient]:
+    """Onboard a device by the group key; give its leaf's subject, and a client with its certificate."""
+    key, context = p256(), tls_context(emulator.ca_file)
+    secret = derived_key(emulator.group_key(), name)
+    with DpsClient.make(emulator.mqtt_port, context, emulator.id_scope(), name, secret).connected() as dps:
+        state = dps.onboard({"csr": csr_text(name, key)}).state
+    chain = certificates_of(state["issuedCertificateChain"])
+    pair = Pair.write(emulator.state_dir.parent / name, name, pem_of(*chain), key_pem(key))
+    context = tls_context(emulator.ca_file, pair)
+    return chain[0].subject.rfc4514_string(), HubClient.make(emulator.mqtt_port, context, "localhost", name)
+
+
+SCOPES = (
+    ({"service": "dps1"}, True, False),
+    ({"service": "hub1"}, False, True),
+    ({"enrollment": "symmetric-key"}, True, False),
+    ({"device": "other-*"}, False, False),
+)
+
+
+def test_wrong_certificates_are_issued_where_the_scope_says(start: Any) -> None:
+    """By DPS, by a hub, or for the devices of one enrollment only."""
+    emulator = start()
+    for scope, at_registration, at_renewal in SCOPES:
+        body = json.dumps({"kind": "wrong-cn", **scope}).encode()
+        assert ask(emulator, "POST", "/faults", body, "application/json")[0] == 200
+        subject, _ = keyed_device(emulator, "scoped")
+        assert (subject != "CN=scoped") is at_registration, scope
+        assert ask(emulator, "DELETE", "/faults", b"", "application/json")[0] == 204
+        _, hub = keyed_device(emulator, "scoped")
+        assert ask(emulator, "POST", "/faults", body, "application/json")[0] == 200
+        with hub.connected():
+            hub.subscribe("$iothub/credentials/res/#")
+            assert (hub.renew(p256())[0].subject.rfc4514_string() != "CN=scoped") is at_renewal, scope
+        assert ask(emulator, "DELETE", "/faults", b"", "application/json")[0] == 204
+
+
+def test_message_properties_do_what_they_say(start: Any) -> None:
+    """Over one device's connections: shut down after a delay, throttled for a while, refused for a while."""
+    emulator = start(config="faults: {message_properties: true}\n")
+    _, hub = keyed_device(emulator, "victim")
+
+    def order(operation: str, delay: int, duration: int) -> None:
+        prefix = "AzIoTHub_FaultOperation"
+        bag = f"{prefix}Type={operation}&{prefix}CloseReason=test&{prefix}DelayInSecs={delay}"
+        hub.publish_and_forget(f"devices/victim/messages/events/{bag}&{prefix}DurationInSecs={duration}", b"{}")
+
+    def seconds_until(condition: Any) -> float:
+        started = time.monotonic()
+        while not condition():
+            assert time.monotonic() - started < 10
+            time.sleep(0.02)
+        return time.monotonic() - started
+
+    hub.connected()
+    order("ShutDownMqtt", 1, 0)
+    assert 0.9 < seconds_until(lambda: not hub.is_connected) < 3
+    _, hub = keyed_device(emulator, "victim")
+    hub.connected()
+    order("InvokeThrottling", 0, 2)
+    sent = hub.publish_and_forget("devices/victim/messages/events/", b"{}")
+    assert 1 < seconds_until(sent.is_published) < 4
+    order("InvokeAuthError", 0, 60)
+    assert seconds_until(lambda: not hub.is_connected) < 3
+    _, hub = keyed_device(emulator, "victim")
+    assert hub.connect() == 5
+    told = [
+        json.loads(line)["reason"] for line in emulator.cli("audit", "--kind", "fault", "--json").stdout.splitlines()
+    ]
+    assert [reason.split()[0] for reason in told] == ["ShutDownMqtt", "InvokeThrottling", "InvokeAuthError"]
