@@ -49,7 +49,8 @@ class AgeingRoot:
 def is_rotation_due(authority: IssuingCa, leaf_validity: timedelta, root: x509.Certificate, now: datetime) -> bool:
     """Tell whether an issuing CA needs a next generation: this one lives less than its leaves and 30 days more.
 
-    Not when the root could not sign one that lives longer; an external CA is not signed by the root.
+    Not when the root could not sign one that lives longer; an external CA is not signed by the root. One that is not
+    valid yet, as the clock was set back after it was made, cannot issue and needs a next one too.
     """
     expires_at, root_expires_at = authority.signed.not_valid_after_utc, root.not_valid_after_utc
     is_old = expires_at - now < leaf_validity + ROTATION_MARGIN
@@ -57,7 +58,7 @@ def is_rotation_due(authority: IssuingCa, leaf_validity: timedelta, root: x509.C
         return is_old
     if not root.not_valid_before_utc <= now < root_expires_at:
         return False
-    return is_old and root_expires_at - expires_at > LEAST_GAIN
+    return now < authority.signed.not_valid_before_utc or (is_old and root_expires_at - expires_at > LEAST_GAIN)
 
 
 def rotate_issuers(adr: AdrRegistry, now: datetime) -> list[IssuingCa]:
@@ -109,10 +110,9 @@ def _rotate(adr: AdrRegistry, authority: IssuingCa, now: datetime) -> IssuingCa:
     make = adr.authorities.request_renewal if authority.is_external else adr.authorities.rotate
     changed = make(authority, now)
     follows = "waits to be signed by its owner's CA" if authority.is_external else "issues from now on"
-    reason = (
-        f"issuing CA {authority.name} generation {authority.generation} expires at "
-        f"{authority.signed.not_valid_after_utc:%Y-%m-%d}, {changed.generation} {follows}"
-    )
+    starts_at, expires_at = authority.signed.not_valid_before_utc, authority.signed.not_valid_after_utc
+    why = f"is not valid before {starts_at:%Y-%m-%d}" if now < starts_at else f"expires at {expires_at:%Y-%m-%d}"
+    reason = f"issuing CA {authority.name} generation {authority.generation} {why}, {changed.generation} {follows}"
     logger.info("namespace %s: %s", authority.namespace, reason)
     serial_number = "" if changed.certificate is None else f"{changed.certificate.serial_number:x}"
     adr.audit.record(AuditKind.ROTATED, now, service=authority.namespace, serial_number=serial_number, reason=reason)

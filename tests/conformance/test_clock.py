@@ -14,7 +14,18 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.plain_device import DpsClient, HubClient, Pair, csr_text, derived_key, p256, tls_context
+from tests.conformance.plain_device import (
+    DpsClient,
+    HubClient,
+    Pair,
+    certificates_of,
+    csr_text,
+    derived_key,
+    key_pem,
+    p256,
+    pem_of,
+    tls_context,
+)
 from tests.conformance.running_emulator import REPOSITORY, RunningEmulator
 
 CONFIG = """
@@ -107,6 +118,21 @@ def test_server_is_trusted_by_the_machines_time_wherever_the_clock_stands(start:
         assert server_accepted(emulator, ca) > datetime.now(UTC)
     change(emulator, {"set": "2055-01-01"})
     assert server_accepted(emulator, emulator.ca_file.read_text()) > datetime(2055, 1, 1, tzinfo=UTC) > first
+
+
+def test_certificates_are_issued_again_when_the_clock_comes_back(start: Any, tmp_path: Path) -> None:
+    """The issuing CAs of the future cannot issue for the present, so the present gets its own."""
+    emulator: RunningEmulator = start()
+    for change_of_clock in ({"set": "2035-01-01"}, {"reset": True}):
+        assert change(emulator, change_of_clock)[0] == 200
+    context, key = tls_context(emulator.ca_file), p256()
+    secret = derived_key(emulator.group_key(), "traveller")
+    with DpsClient.make(emulator.mqtt_port, context, emulator.id_scope(), "traveller", secret).connected() as dps:
+        state = dps.onboard({"csr": csr_text("traveller", key)}).state
+    assert state["status"] == "assigned", state
+    chain = certificates_of(state["issuedCertificateChain"])
+    context = tls_context(emulator.ca_file, Pair.write(tmp_path, "traveller", pem_of(*chain), key_pem(key)))
+    HubClient.make(emulator.mqtt_port, context, "localhost", "traveller").connected().close()
 
 
 def test_connection_ends_with_its_sas_token_at_once_after_a_jump(start: Any) -> None:

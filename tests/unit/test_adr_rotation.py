@@ -120,6 +120,20 @@ def test_nothing_is_rotated_in_vain_when_the_root_is_old(house: House, elapsed: 
     assert house.adr.issuing_ca("factory", "default").generation == generation
 
 
+@pytest.mark.parametrize("years", [3, 9], ids=["next issuing CA", "one that ends with its root"])
+def test_clock_that_went_back_before_the_issuing_ca_is_mended(house: House, years: int) -> None:
+    rotate_issuers(house.adr, NOW + timedelta(days=365 * years))
+    with pytest.raises(IssuerExpired):
+        house.issue(NOW + DAY)
+    (following,) = rotate_issuers(house.adr, NOW + DAY)
+    assert rotate_issuers(house.adr, NOW + DAY) == []
+    chain = house.issue(NOW + DAY)
+    assert (chain.issuing_ca, following.generation) == (following.signed, 3)
+    assert house.is_trusted(chain.leaf, NOW + DAY)
+    last = [event for _, event in house.adr.audit.read(LIFECYCLE)][-1]
+    assert "generation 2 is not valid before" in last.reason
+
+
 def test_root_not_valid_yet_rotates_nothing(house: House) -> None:
     assert rotate_issuers(house.adr, NOW - DAY) == []
 
