@@ -81,7 +81,8 @@ class Process:
         room = FileRoom()
         self._mqtt = TlsServer(context, self._broker.connection, room=room)
         delivery = BrokerDelivery(self._broker)
-        hub_rest = HubRest(resources.hubs, delivery, clock.now)
+        edge = Edge(resources, gateways, self._broker, self._mqtt, clock.now)
+        hub_rest = HubRest(resources.hubs, delivery, clock.now, edge.throttle)
         adr_rest = ArmRest(AdrService(resources.adr, resources.hubs, resources.dps), store, delivery, clock.now)
         publication = Publication(resources.adr, clock.now, delivery.committed)
         self._https = HttpsFront(context, self._broker.connection, [hub_rest.serve, adr_rest.serve], room=room)
@@ -95,7 +96,7 @@ class Process:
             warnings=upkeep.warnings,
         )
         metrics = Metrics(meter, audit, store.size_bytes, clock.now)
-        faulty = FaultControl(Edge(resources, gateways, self._broker, self._mqtt, clock.now))
+        faulty = FaultControl(edge)
         faulty.declare(faults or DeclaredFaults())
         apis = (operator, metrics, publication, adr_rest, FaultApi(faulty))
         routes = [route for api in apis for route in api.routes()]

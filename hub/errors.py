@@ -194,6 +194,15 @@ class MessageTooLarge(HubError):
     code = 413001
 
 
+class ThrottlingException(HubError):
+    """429001: more was asked of the service API than the hub's units allow.
+
+    Source: azure-iot-sdk-csharp ErrorCode.ThrottlingException (sdk).
+    """
+
+    code = 429001
+
+
 class ServerError(HubError):
     """500001: the hub failed, the request was right."""
 

@@ -22,7 +22,7 @@ from emulator.faults.gateway import FaultyGateway
 from emulator.faults.issuing import FaultyRegistry
 from emulator.faults.message_properties import FaultyMessages
 from emulator.faults.plan import FaultPlan, Injected
-from emulator.faults.quota import Quota, QuotaMode, Tier, dps_limits, hub_limits
+from emulator.faults.quota import Quota, QuotaMode, ServiceOperation, Tier, dps_limits, hub_limits
 from emulator.faults.quota_gateway import QuotaGateway
 from emulator.faults.retries import RetryWatch
 from emulator.faults.wire import DpsWire, HubWire, Wire
@@ -112,6 +112,14 @@ class Edge:
         """Give the accounts of the services."""
         return [each.quota for each in self._served if each.quota is not None]
 
+    def throttle(self, hub: str, operation: ServiceOperation, device_id: str, now: datetime) -> float:
+        """Count a request to a hub's service API; give the seconds it must wait, 0 where no quota is enforced."""
+        if self.layers.quota is QuotaMode.OFF:
+            return 0.0
+        served = next(each for each in self._served if each.name == hub and isinstance(each.wire, HubWire))
+        wait = self._quota_of(served).take(operation, device_id, now)
+        return wait if self.layers.quota is QuotaMode.ENFORCE else 0.0
+
     def reset_quotas(self) -> None:
         """Begin the accounts anew."""
         for served in self._served:
@@ -166,14 +174,18 @@ class Edge:
         self.injected(injected)
         return injected.fault.kind
 
+    def _quota_of(self, served: _Served) -> Quota:
+        if served.quota is None:
+            is_hub = isinstance(served.wire, HubWire)
+            limits = hub_limits(self.layers.tier, self.layers.units) if is_hub else dps_limits()
+            served.quota = Quota(served.name, limits)
+        return served.quota
+
     def _wrap(self, served: _Served) -> AnyGateway:
         gateway, layers = served.own, self.layers
         if layers.quota is not QuotaMode.OFF:
-            if served.quota is None:
-                hub = isinstance(served.wire, HubWire)
-                served.quota = Quota(served.name, hub_limits(layers.tier, layers.units) if hub else dps_limits())
             enforces = layers.quota is QuotaMode.ENFORCE
-            gateway = QuotaGateway(gateway, served.wire, served.quota, enforces=enforces)
+            gateway = QuotaGateway(gateway, served.wire, self._quota_of(served), enforces=enforces)
         if layers.message_properties and isinstance(served.wire, HubWire):
             gateway = FaultyMessages(gateway, served.name, self)
         if layers.faults:

@@ -37,6 +37,20 @@ class Tier(StrEnum):
     S3 = "S3"
 
 
+class ServiceOperation(StrEnum):
+    """What a hub is asked for by its service API; devices' changes of their twins count as one of them."""
+
+    REGISTRY = "registry"
+    TWIN_READ = "twin-read"
+    TWIN_UPDATE = "twin-update"
+    METHOD = "method"
+    CLOUD_TO_DEVICE = "cloud-to-device"
+    QUERY = "query"
+
+
+Metered = Operation | ServiceOperation
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """A rate; `burst` is how many may come at once. `by_device` counts each device by itself."""
@@ -51,28 +65,41 @@ def _rate(name: str, per_second: float) -> Limit:
     return Limit(name, per_second, max(per_second * BURST_SECONDS, 1))
 
 
-def hub_limits(tier: Tier, units: int) -> Mapping[Operation, tuple[Limit, ...]]:
+def _minute(name: str, per_minute: int) -> Limit:
+    """Limit by the minute; a minute's worth may come at once (assumed)."""
+    return Limit(name, per_minute / 60, per_minute)
+
+
+def hub_limits(tier: Tier, units: int) -> Mapping[Metered, tuple[Limit, ...]]:
     """Give the limits of a hub of so many units.
 
-    Source: iot-hub-devguide-quotas-throttling.md (documented); that renewals count as twin updates is assumed.
+    Source: iot-hub-devguide-quotas-throttling.md (documented); that renewals count as twin updates, and each method
+    call as one 4 KB meter, is assumed.
     """
     connections, reads, updates = {
         Tier.S1: (max(100, 12 * units), 100, 50),
         Tier.S2: (120 * units, max(100, 10 * units), max(50, 5 * units)),
         Tier.S3: (6000 * units, 500 * units, 250 * units),
     }[tier]
-    update = _rate("twin updates", updates)
+    operations, queries, methods = {Tier.S1: (100, 20, 40), Tier.S2: (100, 20, 120), Tier.S3: (5000, 1000, 6144)}[tier]
+    read, update = _rate("twin reads", reads), _rate("twin updates", updates)
     return MappingProxyType(
         {
             Operation.CONNECT: (_rate("new device connections", connections),),
             Operation.TELEMETRY: (_rate("device-to-cloud sends", connections),),
-            Operation.TWIN: (_rate("twin reads", reads),),
+            Operation.TWIN: (read,),
             Operation.RENEW: (update,),
+            ServiceOperation.TWIN_READ: (read,),
+            ServiceOperation.TWIN_UPDATE: (update,),
+            ServiceOperation.REGISTRY: (_minute("identity registry operations", operations * units),),
+            ServiceOperation.CLOUD_TO_DEVICE: (_minute("cloud-to-device sends", operations * units),),
+            ServiceOperation.QUERY: (_minute("queries", queries * units),),
+            ServiceOperation.METHOD: (_rate("direct methods", methods * units),),
         }
     )
 
 
-def dps_limits() -> Mapping[Operation, tuple[Limit, ...]]:
+def dps_limits() -> Mapping[Metered, tuple[Limit, ...]]:
     """Give the limits of a DPS: 1,000 registrations and 1,000 operations a minute, 5 polls in 10 s for each device.
 
     Source: about-iot-dps.md (documented); a minute's worth may come at once (assumed).
@@ -132,7 +159,7 @@ class _Account:
         self.over += 1
         self.longest_wait = max(self.longest_wait, wait)
         self.first, self.last = self.first or now, now
-        if device_id in self.devices or len(self.devices) < MAX_DEVICES:
+        if device_id and (device_id in self.devices or len(self.devices) < MAX_DEVICES):
             self.devices[device_id] = self.devices.get(device_id, 0) + 1
 
     def describe(self, service: str) -> dict[str, Any]:
@@ -155,7 +182,7 @@ class _Account:
 class Quota:
     """The limits of one service, with their accounts."""
 
-    def __init__(self, service: str, limits: Mapping[Operation, tuple[Limit, ...]]) -> None:
+    def __init__(self, service: str, limits: Mapping[Metered, tuple[Limit, ...]]) -> None:
         self._service = service
         accounts: dict[str, _Account] = {}
         self._accounts = {
@@ -164,7 +191,7 @@ class Quota:
         }
         self._all = tuple(accounts.values())
 
-    def take(self, operation: Operation, device_id: str, now: datetime) -> float:
+    def take(self, operation: Metered, device_id: str, now: datetime) -> float:
         """Count a request, and give the seconds until it is within every limit; 0 for at once.
 
         Telemetry waits for its turn; anything else is refused, and has to ask again.

@@ -17,7 +17,7 @@ from broker.gateway import (
     Withhold,
 )
 from emulator.faults.fault import Operation
-from emulator.faults.quota import MAX_WAIT_SECONDS, Quota
+from emulator.faults.quota import MAX_WAIT_SECONDS, Metered, Quota, ServiceOperation
 from emulator.faults.wire import Wire
 
 logger = logging.getLogger("emulator")
@@ -77,7 +77,7 @@ class QuotaGateway:
     ) -> list[Action]:
         """Let through what is within the limits, and make the rest wait."""
         operation = self._wire.operation(topic)
-        wait = self._quota.take(operation, session.device_id, now) if operation is not None else 0
+        wait = self._quota.take(_metered(operation, topic), session.device_id, now) if operation is not None else 0
         throttled = wait > 0 and self._enforces
         if throttled and operation is not Operation.TELEMETRY:
             logger.info("device %s: %s throttled for %.1f s", session.device_id, operation, wait)
@@ -86,3 +86,9 @@ class QuotaGateway:
             return [Close(session.key, f"quota: telemetry would wait {wait:.1f} s, over {MAX_WAIT_SECONDS:g}")]
         actions = self._inner.receive(session, topic, payload, qos, retain=retain, dup=dup, now=now)
         return [Withhold(session.key, wait), *actions] if throttled else actions
+
+
+def _metered(operation: Operation, topic: str) -> Metered:
+    """Tell what a device writes into its twin from what it reads."""
+    is_update = operation is Operation.TWIN and topic.startswith("$iothub/twin/PATCH/")
+    return ServiceOperation.TWIN_UPDATE if is_update else operation

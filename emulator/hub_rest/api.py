@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from adr.store import StoreError
+from emulator.faults.quota import ServiceOperation
 from emulator.hub_rest.delivery import Delivery
 from emulator.hub_rest.envelopes import error_reply
 from emulator.hub_rest.exchange import HubRequest, Received, Reply
@@ -20,20 +21,31 @@ from hub.errors import (
     IotHubNotFound,
     MessageTooLarge,
     ServerError,
+    ThrottlingException,
 )
 from hub.hub import Hub
 
 logger = logging.getLogger("emulator")
 
+# Counts a request: a hub's name, what is asked for, of which device, when; gives the seconds it has to wait.
+Throttle = Callable[[str, ServiceOperation, str, datetime], float]
+
 
 class HubRest:
     """The service REST API of all hubs of a process."""
 
-    def __init__(self, hubs: Sequence[Hub], delivery: Delivery, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        hubs: Sequence[Hub],
+        delivery: Delivery,
+        now: Callable[[], datetime],
+        throttle: Throttle = lambda *_: 0.0,
+    ) -> None:
         self._by_name = {hub.settings.name: hub for hub in hubs}
         self._by_host = {host.lower(): hub for hub in hubs for host in (hub.settings.host_name, *hub.settings.aliases)}
         self._delivery = delivery
         self._now = now
+        self._throttle = throttle
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse | None:
         """Answer a request on the HTTPS front, None when its path is none of a hub's."""
@@ -103,6 +115,7 @@ class HubRest:
             perform=self._delivery.perform,
         )
         try:
+            self._meter(hub, match, request.now)
             reply = await match.route.handler(request)
             self._delivery.perform([*reply.actions, *hub.connections.condemned()])
             await self._delivery.committed()
@@ -111,6 +124,21 @@ class HubRest:
         except StoreError as error:
             return self._refuse(received, ServerError(str(error)))
         return reply
+
+    def _meter(self, hub: Hub, match: Match, now: datetime) -> None:
+        """Count a request against the hub's quota.
+
+        Raises:
+            ThrottlingException: it is above a limit that is enforced.
+        """
+        operation = match.route.metered
+        if operation is None:
+            return
+        wait = self._throttle(hub.settings.name, operation, match.parameters.get("device", ""), now)
+        if wait:
+            raise ThrottlingException(
+                f"quota: {operation} is above the limit of hub {hub.settings.name}: in {wait:.1f} s"
+            )
 
     def _refuse(self, received: Received, error: HubError) -> Reply:
         path = received.path.partition("?")[0]

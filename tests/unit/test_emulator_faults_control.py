@@ -20,7 +20,7 @@ from emulator.faults.gateway import FaultyGateway
 from emulator.faults.issuing import FaultyRegistry
 from emulator.faults.message_properties import FaultyMessages
 from emulator.faults.profiles import Profile
-from emulator.faults.quota import QuotaMode
+from emulator.faults.quota import QuotaMode, ServiceOperation
 from emulator.faults.quota_gateway import QuotaGateway
 from emulator.store import SqliteStore
 
@@ -162,6 +162,21 @@ def test_injected_fault_is_in_the_audit_trail_and_in_the_list(control: FaultCont
     [recent] = control.describe()["recent"]
     assert (recent["fault"], recent["kind"], recent["operation"]) == ("alert", "tls-alert", "handshake")
     assert front.outbox.touched == 1
+
+
+def test_service_api_is_throttled_where_the_quota_is_enforced_and_counted_where_it_is_reported(
+    control: FaultControl,
+) -> None:
+    def requests() -> float:
+        return max(control.edge.throttle("hub1", ServiceOperation.QUERY, "", NOW) for _ in range(30))
+
+    assert requests() == 0
+    control.change_quota({"mode": "report"})
+    assert requests() == 0
+    [queries] = [each for each in control.describe_quota()["limits"] if each["limit"] == "queries"]
+    assert (queries["service"], queries["requests"], queries["over"], queries["devices"]) == ("hub1", 30, 10, [])
+    control.change_quota({"mode": "enforce"})
+    assert requests() == pytest.approx(3)
 
 
 def test_fault_that_a_message_asks_for_is_in_the_audit_trail(control: FaultControl, front: Front) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from broker.gateway import Close, ConnectReturnCode, Publish, Refusal, Withhold
 from emulator.faults.fault import Operation
-from emulator.faults.quota import Limit, Quota, Tier, dps_limits, hub_limits
+from emulator.faults.quota import Limit, Quota, ServiceOperation, Tier, dps_limits, hub_limits
 from emulator.faults.quota_gateway import QuotaGateway
 from emulator.faults.wire import HubWire
 
@@ -65,6 +65,34 @@ class TestQuota:
         limits = hub_limits(tier, units)
         assert [limits[each][0].per_second for each in (Operation.TELEMETRY, Operation.TWIN)] == [sends, reads]
 
+    @pytest.mark.parametrize(
+        ("tier", "units", "minute"),
+        [(Tier.S1, 1, (100, 100, 20)), (Tier.S2, 3, (300, 300, 60)), (Tier.S3, 2, (10_000, 10_000, 2000))],
+    )
+    def test_service_api_is_limited_by_the_minute(self, tier: Tier, units: int, minute: tuple[int, ...]) -> None:
+        quota = Quota("hub1", hub_limits(tier, units))
+        operations = (ServiceOperation.REGISTRY, ServiceOperation.CLOUD_TO_DEVICE, ServiceOperation.QUERY)
+        for operation, limit in zip(operations, minute, strict=True):
+            waits = [quota.take(operation, "", NOW) for _ in range(limit + 1)]
+            assert (waits[limit - 1], waits[limit]) == (0, pytest.approx(60 / limit))
+
+    def test_services_and_devices_share_the_limits_of_twins(self) -> None:
+        quota = Quota("hub1", hub_limits(Tier.S1, 1))
+        reads, updates = (
+            [quota.take(each, "dev1", NOW) for each in pair for _ in range(100)]
+            for pair in (
+                (Operation.TWIN, ServiceOperation.TWIN_READ),
+                (Operation.RENEW, ServiceOperation.TWIN_UPDATE),
+            )
+        )
+        assert max(reads) == 0
+        assert updates.index(max(updates)) == 100, "50 a second, two seconds' worth at once"
+        assert quota.take(Operation.TWIN, "dev1", NOW) > 0
+
+    @pytest.mark.parametrize(("tier", "a_second"), [(Tier.S1, 40), (Tier.S2, 120), (Tier.S3, 6144)])
+    def test_methods_are_limited_in_meters_of_four_kilobytes(self, tier: Tier, a_second: int) -> None:
+        assert hub_limits(tier, 2)[ServiceOperation.METHOD][0].per_second == 2 * a_second
+
 
 class TestGateway:
     @pytest.fixture
@@ -102,6 +130,15 @@ class TestGateway:
         edge = connect(ONE_A_SECOND)
         topics = [self.send(*edge, topic="$iothub/twin/GET/?$rid=1")[0].topic for _ in range(3)]
         assert [topic.split("/")[3] for topic in topics] == ["200", "200", "429"]
+
+    def test_what_a_device_reports_counts_as_an_update_of_its_twin(self, connect: Any) -> None:
+        edge = connect(
+            {Operation.TWIN: (Limit("reads", 1, 9),), ServiceOperation.TWIN_UPDATE: (Limit("updates", 1, 1),)}
+        )
+        topics = [self.send(*edge, topic="$iothub/twin/PATCH/properties/reported/?$rid=1")[0].topic for _ in range(2)]
+        assert [topic.split("/")[3] for topic in topics] == ["400", "429"], "the body is no JSON object"
+        [answer] = self.send(*edge, topic="$iothub/twin/GET/?$rid=1")
+        assert answer.topic.split("/")[3] == "200"
 
     def test_connection_beyond_the_limit_is_answered_that_the_service_is_not_there(self, connect: Any) -> None:
         gateway, _ = connect(ONE_A_SECOND)

@@ -11,6 +11,7 @@ import pytest
 
 from adr.store import StoreError
 from broker.gateway import Action, Close, Publish
+from emulator.faults.quota import ServiceOperation
 from emulator.hub_rest.api import HubRest
 from emulator.hub_rest.exchange import Received, Reply
 from emulator.hub_rest.routes import ROUTES, find_routes
@@ -466,3 +467,23 @@ def test_every_route_is_found_by_its_own_path_alone() -> None:
         segments = ["x" if segment.startswith("{") else segment.upper() for segment in route.template]
         found = [match.route for match in find_routes(ROUTES, segments) if match.route.method == route.method]
         assert found == [route]
+
+
+async def test_request_above_the_quota_is_refused_before_anything_is_done(service: Service) -> None:
+    """Only what the hub's limits name is counted, with the device it is about."""
+    counted: list[tuple[str, str, str]] = []
+
+    def throttle(hub: str, operation: ServiceOperation, device_id: str, now: datetime) -> float:
+        assert now == NOW
+        counted.append((hub, operation.value, device_id))
+        return 2.5
+
+    service.rest = HubRest([service.hub], service, lambda: NOW, throttle)
+    reply = await service.ask("PUT", "/devices/throttled", {"deviceId": "throttled"})
+    assert (reply.status, reply.headers["iothub-errorcode"]) == (429, "ThrottlingException")
+    assert "in 2.5 s" in json.loads(reply.body)["Message"]
+    assert service.hub.registry.get("throttled") is None
+    assert (await service.ask("GET", "/statistics/devices")).status == 200
+    await service.ask("POST", "/devices/query", {"query": "SELECT * FROM devices"})
+    await service.ask("PATCH", "/twins/dev1", {})
+    assert counted == [("hub1", "registry", "throttled"), ("hub1", "query", ""), ("hub1", "twin-update", "dev1")]
