@@ -144,6 +144,7 @@ class ArmRest:
         request = ArmRequest(
             service=self._service,
             store=self._store,
+            base=received.base,
             scope=target.scope,
             parameters=parameters,
             query=target.query,

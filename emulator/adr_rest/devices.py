@@ -33,7 +33,7 @@ def list_devices(request: ArmRequest) -> ArmReply:
     if len(devices) == PAGE:
         path = resource_id(request.scope, f"namespaces/{request.namespace}/devices")
         after = quote(devices[-1].device_id, safe="")
-        next_link = f"{path}?api-version={request.api_version}&$skipToken={after}"
+        next_link = f"{request.base}{path}?api-version={request.api_version}&$skipToken={after}"
     return page([_describe(request, each) for each in devices], next_link)
 
 

@@ -19,11 +19,13 @@ MAX_TAGS = 50
 class ArmRequest:
     """A request to the management API, its path taken apart.
 
-    `scope` is the resource group's path, or the subscription's; neither matters, as an emulator has one of each.
+    `base` is scheme and host as the client has them. `scope` is the resource group's path, or the subscription's;
+    neither matters, as an emulator has one of each.
     """
 
     service: AdrService
     store: Store
+    base: str
     scope: str
     parameters: Mapping[str, str]
     query: Mapping[str, str]
@@ -74,7 +76,10 @@ class ArmReply:
 
 
 def page(documents: list[dict[str, Any]], next_link: str | None = None) -> ArmReply:
-    """Answer with a list, and where it goes on."""
+    """Answer with a list, and the whole URL where it goes on.
+
+    Source: azure-rest-api-specs common types, nextLink is of format `uri` (documented).
+    """
     more = {"nextLink": next_link} if next_link else {}
     return ArmReply(200, {"value": documents, **more})
 

@@ -40,7 +40,7 @@ class ArmClient:
             CommandFailed: it was refused, or nobody answers.
         """
         quoted = "/".join(urllib.parse.quote(segment, safe="") for segment in path)
-        return self._ask(method, f"{SCOPE}/{quoted}?api-version={API_VERSION}", document)
+        return self._ask(method, f"{self._base}{SCOPE}/{quoted}?api-version={API_VERSION}", document)
 
     def every(self, *path: str) -> list[dict[str, Any]]:
         """Read a list to its end.
@@ -55,9 +55,9 @@ class ArmClient:
             found += answer["value"]
         return found
 
-    def _ask(self, method: str, path: str, document: Any) -> Any:
+    def _ask(self, method: str, url: str, document: Any) -> Any:
         body = None if document is None else json.dumps(document).encode()
-        request = urllib.request.Request(f"{self._base}{path}", body, method=method)
+        request = urllib.request.Request(url, body, method=method)
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
                 found = answer.read()

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from emulator.cli import app
+from tests.conformance.management import Management
 from tests.conformance.own_root import make_root, sign
 from tests.conformance.running_emulator import RunningEmulator, run_cli, start_emulator
 
@@ -112,3 +113,14 @@ def test_command_without_a_running_emulator_says_so(tmp_path: Path) -> None:
     answer = run_cli("adr", "namespace", "list", "--state-dir", str(tmp_path))
     assert answer.returncode == 1
     assert "no emulator runs on" in answer.stderr
+
+
+def test_list_of_devices_goes_on_to_its_end(emulator: RunningEmulator) -> None:
+    """More than one page of the API."""
+    management = Management(emulator)
+    for number in range(101):
+        management.done("PUT", f"namespaces/default/devices/many-{number:03}", {})
+    listed = adr(emulator, "device", "list")
+    assert all(f"many-{number:03} " in listed for number in range(101))
+    link = management.done("GET", "namespaces/default/devices").document["nextLink"]
+    assert management.ask_url("GET", link).document["value"][0]["name"] == "many-100"
