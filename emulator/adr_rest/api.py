@@ -132,6 +132,8 @@ class ArmRest:
             return _refuse(received, error)
         except StoreError as error:
             return _refuse(received, ArmError(500, "InternalServerError", str(error)))
+        except OSError as error:  # a key is kept in a file before the record that needs it is written
+            return _refuse(received, ArmError(500, "InternalServerError", f"a key cannot be kept: {error.strerror}"))
         return answer
 
     def _handle(self, received: Received) -> Answer:

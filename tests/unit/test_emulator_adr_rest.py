@@ -9,6 +9,7 @@ import pytest
 
 from adr.authority import AuthorityState
 from certs.csr import CertificateRequest
+from certs.keyfile import MemoryKeyStore
 from certs.keys import KeyType, generate_key
 from emulator.adr_rest import errors
 from emulator.adr_rest.operations import KEPT, LongRunningOperations
@@ -436,6 +437,32 @@ class TestRefusals:
         house.commit_fails = True
         status, code, message = await refusal(house, "PUT", "namespaces/lab", {})
         assert (status, code, message) == (500, "InternalServerError", "disk full")
+
+    @pytest.mark.parametrize(
+        ("method", "path", "version"),
+        [
+            ("PUT", "namespaces/works/credentials/default/policies/plant-2", FIRST),
+            ("POST", "namespaces/works/credentials/default/policies/plant-1/revokeIssuer", FIRST),
+            ("PUT", "namespaces/bare/credentials/default", FIRST),
+            ("POST", "namespaces/works/certificateAuthorities/plant-1/revoke", SECOND),
+        ],
+    )
+    async def test_key_that_cannot_be_kept_leaves_everything_as_it_was(
+        self, house: ManagementHouse, monkeypatch: pytest.MonkeyPatch, method: str, path: str, version: str
+    ) -> None:
+        """A full disk is an error of ours, in ARM's form."""
+
+        def fail(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        await done(house, "PUT", "namespaces/bare", {})
+        before = list(house.store._database.execute("SELECT tbl, key, value FROM records"))
+        monkeypatch.setattr(MemoryKeyStore, "save", fail)
+        answer = await house.answer(method, f"{SCOPE}/{path}?api-version={version}")
+        error = json.loads(answer.body)["error"]
+        assert (answer.status, error["code"]) == (500, "InternalServerError")
+        assert error["message"] == "a key cannot be kept: No space left on device"
+        assert list(house.store._database.execute("SELECT tbl, key, value FROM records")) == before
 
     @pytest.mark.parametrize("headers", [{}, {"authorization": "Basic x"}, {"authorization": "Bearer "}])
     async def test_request_without_a_bearer_token_is_refused(self, house: ManagementHouse, headers: Any) -> None:
