@@ -40,7 +40,7 @@ devices: %d
 arrival: {kind: rate, per_second: 50}
 connection: {timeout_seconds: 2, operation_timeout_seconds: 12, keep_alive_seconds: 4}
 retry: {attempts: %s, initial_seconds: 0.5, max_seconds: 3}
-behaviour: {telemetry: {messages: 2, messages_per_second: 1}}
+behaviour: {telemetry: {messages: 2, messages_per_second: 1}, renewal: %s}
 device_faults: {power_loss: 0.1}
 duration_seconds: %d
 thresholds: [onboarded == %d]
@@ -53,9 +53,9 @@ def fleet(emulator: RunningEmulator, scenario: Path) -> subprocess.CompletedProc
     return run_cli(*arguments, timeout=240)
 
 
-def write_scenario(directory: Path, devices: int, attempts: int | None, seconds: int) -> Path:
+def write_scenario(directory: Path, devices: int, attempts: int | None, seconds: int, renewal: str = "null") -> Path:
     path = directory / "stormy.yaml"
-    path.write_text(STORMY % (devices, "null" if attempts is None else attempts, seconds, devices))
+    path.write_text(STORMY % (devices, "null" if attempts is None else attempts, renewal, seconds, devices))
     return path
 
 
@@ -82,9 +82,12 @@ def ask(
 
 @pytest.mark.load
 def test_fleet_survives_a_storm(start: Any, tmp_path: Path) -> None:
-    """All 200 devices are at the hub in the end, each with its own certificate, and none came before it was told to."""
+    """All 200 devices are at the hub in the end and have renewed, and none came before it was told to."""
     emulator = start(config=CONFIG + "faults: {profile: storm, seed: 7}\n")
-    answer = fleet(emulator, write_scenario(tmp_path, DEVICES, None, 180))
+    answer = fleet(emulator, write_scenario(tmp_path, DEVICES, None, 180, "{after_seconds: 4}"))
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    left = {state: count for state, count in json.loads(answer.stdout)["devices"].items() if count}
+    assert left == {"finished": DEVICES}, "a device finishes once it is connected, has sent all and has renewed"
     senders = {event["deviceId"] for event in emulator.events()}
     assert len(senders) == DEVICES, answer.stderr[-3000:]
     assert "PowerLost" in answer.stdout, "power was lost between received and stored"
