@@ -7,6 +7,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+# Why the identities of a disabled device are disabled in its hubs. Source: the text is assumed.
+DISABLED_REASON = "disabled in the device registry"
+
 
 @dataclass(frozen=True, slots=True)
 class AdrDevice:

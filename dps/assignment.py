@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from adr.audit import AuditKind
+from adr.device import DISABLED_REASON, AdrDevice
 from adr.errors import AdrError
 from adr.issuance import Requester
 from adr.links import LinkedKind
@@ -19,7 +20,7 @@ from dps.registration import Registration, Substatus
 from dps.registration_id import registration_key
 from dps.settings import DpsSettings
 from hub.hub import Hub
-from hub.identity import Authentication, AuthenticationType
+from hub.identity import Authentication, AuthenticationType, DeviceStatus
 from hub.twin_json import parse_initial_twin
 
 log = logging.getLogger("dps")
@@ -54,7 +55,9 @@ class Assigner:
         self._warn_of_onboarding_certificate(device_id, attested, certified=certified)
         _, is_new = self._hubs[host_name].registry.provision(device_id, authentication, now)
         self._begin_twin(registration, attested, host_name, device_id, now, is_new=is_new)
-        self._register_in_namespace(device_id, attested, now)
+        recorded = self._register_in_namespace(device_id, attested, now)
+        if recorded is not None and not recorded.enabled:
+            self._disable(host_name, device_id, now)
         self._leave(registration, host_name, device_id)
         return replace(
             registration,
@@ -154,14 +157,25 @@ class Assigner:
         policy = enrollment.allocation_policy or self._settings.allocation_policy
         return choose_hub(policy, linked, registration.registration_id)
 
-    def _register_in_namespace(self, device_id: str, attested: Attested, now: datetime) -> None:
+    def _register_in_namespace(self, device_id: str, attested: Attested, now: datetime) -> AdrDevice | None:
         namespace = self._link.namespace
         if namespace is None:
-            return
+            return None
         try:
-            self._adr.register_device(namespace, device_id, attested.enrollment.credential_policy_name, now)
+            return self._adr.register_device(namespace, device_id, attested.enrollment.credential_policy_name, now)
         except AdrError as error:
             raise RegistryRefused(str(error)) from error
+
+    def _disable(self, host_name: str, device_id: str, now: datetime) -> None:
+        """Give a device that ADR has disabled no way in by a new identity.
+
+        Source: concepts-certificate-policy-management.md: its hub identity is disabled (documented).
+        """
+        registry = self._hubs[host_name].registry
+        identity = registry.get(device_id)
+        if identity is not None and identity.enabled:
+            disabled = replace(identity, status=DeviceStatus.DISABLED, status_reason=DISABLED_REASON)
+            registry.update(disabled, now)
 
     def _begin_twin(
         self,

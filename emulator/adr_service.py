@@ -5,15 +5,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from adr.authority import IssuingCa
-from adr.device import AdrDevice
+from adr.device import DISABLED_REASON, AdrDevice
 from adr.links import LinkedKind
 from adr.registry import AdrRegistry
 from broker.gateway import Action
 from dps.service import ProvisioningService
 from hub.hub import Hub
 from hub.identity import DeviceStatus
-
-DISABLED_REASON = "disabled in the device registry"
 
 
 class AdrService:

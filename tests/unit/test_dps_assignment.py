@@ -368,6 +368,22 @@ def test_device_disabled_in_the_namespace_gets_no_certificate(house: DpsHouse) -
     assert "disabled" in message
 
 
+@pytest.mark.parametrize("is_known", [True, False], ids=["moved", "recorded beforehand"])
+def test_device_disabled_in_the_namespace_gets_no_identity_to_connect_with(house: DpsHouse, is_known: bool) -> None:
+    """Neither at a hub that it moves to, nor at its first."""
+    house.add_key_group("keys", iot_hubs=("hub1.example",))
+    if is_known:
+        onboard(house)
+        house.change_group("keys", iot_hubs=("hub2.example",))
+    else:
+        house.adr.register_device("factory", DEVICE, None, NOW)
+    house.adr.revoke_device("factory", DEVICE, NOW, disable=True)
+    host_name = onboard(house).state["assignedHub"]
+    identity = house.hubs[host_name].registry.get(DEVICE)
+    assert identity is not None
+    assert (identity.enabled, identity.status_reason) == (False, "disabled in the device registry")
+
+
 def test_lost_namespace_fails_the_registration(house: DpsHouse) -> None:
     house.add_key_group()
     house.settings = replace(house.settings, namespace="elsewhere")
