@@ -215,7 +215,7 @@ class FaultsSection(Section):
     profile: Annotated[Profile, PlainValidator(values.switch(*Profile))] = Profile.OFF
     seed: Annotated[int, PlainValidator(values.whole_number(0, 2**63 - 1))] = 0
     rules: tuple[Annotated[Fault, PlainValidator(values.fault)], ...] = ()
-    message_properties: Flag = False
+    message_properties: Flag = True
 
 
 def _mode_as_mapping(value: object) -> object:

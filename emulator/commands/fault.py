@@ -98,7 +98,7 @@ def profile(
 def message_properties(
     state_dir: STATE_DIRECTORY, on: Annotated[bool, typer.Option("--on/--off", help="Obey them or not.")] = True
 ) -> None:
-    """Obey the application properties AzIoTHub_FaultOperationType and so on, as hubs set up for it do."""
+    """Obey the application properties AzIoTHub_FaultOperationType and so on, or take them for any others."""
     _change(state_dir, {"messageProperties": on})
 
 

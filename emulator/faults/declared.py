@@ -14,7 +14,7 @@ class DeclaredFaults:
     profile: Profile = Profile.OFF
     seed: int = 0
     faults: tuple[Fault, ...] = ()
-    message_properties: bool = False
+    message_properties: bool = True
     quota: QuotaMode = QuotaMode.OFF
     tier: Tier = Tier.S1
     units: int = 1

@@ -1,7 +1,7 @@
 """Microsoft's own fault injection: application properties of a telemetry message that ask the hub to misbehave.
 
-Source: azure-iot-sdk-csharp e2e FaultInjection.cs, azure-iot-sdk-c iothubclient_common_e2e.c (sdk). A comment of the
-latter says that hubs can be configured for it; so it is off until asked for.
+Source: azure-iot-sdk-csharp e2e FaultInjection.cs, azure-iot-sdk-c iothubclient_common_e2e.c (sdk). Their tests set up
+nothing on the hub for it, so hubs obey unless told not to; a comment of the latter says that some hubs do not.
 """
 
 from collections.abc import Sequence

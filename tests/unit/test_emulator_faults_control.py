@@ -77,11 +77,19 @@ def kinds(front: Front) -> list[type]:
 def test_nothing_is_wrapped_while_nothing_is_set(
     control: FaultControl, front: Front, own: list[AnyGateway], resources: Resources
 ) -> None:
-    control.declare(DeclaredFaults())
+    control.declare(DeclaredFaults(message_properties=False))
     assert front.shown() == own
     assert front.context_of_next is None
     assert isinstance(resources.adr, FaultyRegistry)
     assert resources.adr.tampering is None
+
+
+def test_hubs_obey_message_properties_unless_told_not_to(control: FaultControl, front: Front) -> None:
+    """The end-to-end tests of Microsoft's SDKs set up nothing for it."""
+    control.declare(DeclaredFaults())
+    assert FaultyMessages in kinds(front)
+    control.change({"messageProperties": False})
+    assert FaultyMessages not in kinds(front)
 
 
 def test_fault_wraps_and_clearing_unwraps(control: FaultControl, front: Front, own: list[AnyGateway]) -> None:
