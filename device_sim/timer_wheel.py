@@ -37,6 +37,36 @@ class Timer:
             callback(*arguments)
 
 
+class Limit:
+    """Cancels what is awaited in its `with` block when the time is over, and raises `TimeoutError` in its place.
+
+    What `asyncio.timeout` does, at a fraction of the cost: a device's limits nearly always end unused.
+    """
+
+    __slots__ = ("_cancelling", "_is_over", "_seconds", "_task", "_timer", "_wheel")
+
+    def __init__(self, wheel: "TimerWheel", seconds: float) -> None:
+        self._wheel = wheel
+        self._seconds = seconds
+        self._is_over = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "only a task can be cancelled"
+        self._task, self._cancelling = task, task.cancelling()
+        self._timer = self._wheel.schedule(self._seconds, self._expire)
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._timer.cancel()
+        # Somebody else's cancellation is passed on, even if the time is over as well.
+        if self._is_over and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
+            raise TimeoutError from error
+
+    def _expire(self) -> None:
+        self._is_over = True
+        self._task.cancel()
+
+
 class TimerWheel:
     """Calls what is due, never early, at most a millisecond late when the loop has time.
 
@@ -59,6 +89,10 @@ class TimerWheel:
     def schedule(self, seconds: float, callback: Callable[..., object], *arguments: Any) -> Timer:
         """Call back after so many seconds."""
         return self.schedule_at(self._running_loop().time() + seconds, callback, *arguments)
+
+    def limit(self, seconds: float) -> Limit:
+        """Give what bounds a `with` block of a task; it raises `TimeoutError` after so many seconds."""
+        return Limit(self, seconds)
 
     def schedule_at(self, when: float, callback: Callable[..., object], *arguments: Any) -> Timer:
         """Call back at a moment of `now`'s clock; one that has passed counts as now."""

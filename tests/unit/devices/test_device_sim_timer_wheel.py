@@ -160,3 +160,62 @@ def test_loop_sees_one_timer_whatever_is_scheduled(run: Any) -> None:
         return sum(not handle.cancelled() for handle in handles)
 
     assert run(scenario())[0] == 1
+
+
+def test_limit_ends_what_takes_too_long(run: Any) -> None:
+    async def scenario() -> float:
+        wheel = TimerWheel()
+        with pytest.raises(TimeoutError), wheel.limit(5):
+            await asyncio.sleep(100)
+        # The task lives on, and is not taken for a cancelled one.
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        return wheel.now()
+
+    assert run(scenario())[0] == pytest.approx(5, abs=0.0011)
+
+
+def test_limit_that_is_kept_does_not_strike_later(run: Any) -> None:
+    async def scenario() -> str:
+        with TimerWheel().limit(5):
+            await asyncio.sleep(1)
+        await asyncio.sleep(100)
+        return "through"
+
+    assert run(scenario())[0] == "through"
+
+
+def test_limit_passes_on_what_went_wrong_inside(run: Any) -> None:
+    async def scenario() -> None:
+        with pytest.raises(ConnectionError), TimerWheel().limit(5):
+            raise ConnectionError
+
+    run(scenario())
+
+
+def test_limit_passes_on_a_cancellation_from_outside(run: Any) -> None:
+    async def scenario() -> None:
+        async def wait() -> None:
+            with TimerWheel().limit(5):
+                await asyncio.sleep(100)
+
+        task = asyncio.ensure_future(wait())
+        await asyncio.sleep(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(scenario())
+
+
+def test_inner_of_two_limits_strikes_alone(run: Any) -> None:
+    async def scenario() -> str:
+        wheel = TimerWheel()
+        with wheel.limit(50):
+            with pytest.raises(TimeoutError), wheel.limit(5):
+                await asyncio.sleep(100)
+            await asyncio.sleep(1)
+        return "through"
+
+    assert run(scenario())[0] == "through"
