@@ -13,14 +13,15 @@ from typing import Self
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.utils import CryptographyDeprecationWarning
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from broker.tls import ServerNotTrusted as UntrustedCertificate
-from broker.tls import ServerTrust, TcpLink, TlsTransport, client_context, presented_by
+from broker.tls import ServerTrust, TcpLink, TlsTransport, client_context
+from certs.peer import PeerChain
 from certs.pem import parse_pem_certificates
+from device_sim.address_book import AddressBook
 from device_sim.credential import ClientCertificate
 from device_sim.errors import RequestTimeout, ServerNotTrusted, ServerUnreachable
-from device_sim.tcp_socket import begin_connecting, connect
 from device_sim.timer_wheel import TimerWheel
 from device_sim.tls_client import DeviceTransport, client_connection
 
@@ -44,8 +45,7 @@ class Dialer:
         self._now: Callable[[], datetime] = system_now
         self._link: Callable[[asyncio.BufferedProtocol], asyncio.BufferedProtocol] | None = None
         self._contexts: dict[tuple[x509.Certificate, ...], SSL.Context] = {}
-        # Where a host answered last: asking the resolver for every device costs more than the connection's TCP part.
-        self._addresses: dict[str, str] = {}
+        self._addresses = AddressBook(self.timers)
 
     def variant(
         self,
@@ -60,9 +60,16 @@ class Dialer:
         return other
 
     async def open(
-        self, host: str, port: int, protocol: asyncio.Protocol, certificate: ClientCertificate | None, seconds: float
+        self,
+        host: str,
+        port: int,
+        protocol: asyncio.Protocol,
+        certificate: ClientCertificate | None,
+        seconds: float,
+        *,
+        is_brief: bool = False,
     ) -> TlsTransport:
-        """Connect `protocol` to a server within so many seconds.
+        """Connect `protocol` to a server within so many seconds; a connection that `is_brief` ends before long.
 
         Raises:
             ServerUnreachable: no TCP connection, or the handshake failed.
@@ -83,27 +90,22 @@ class Dialer:
         except TimeoutError:
             raise RequestTimeout(f"{host}:{port}: no TLS connection within {seconds:g} s") from None
         except OSError as error:
-            self._addresses.pop(host, None)
+            self._addresses.forget(host)
             raise ServerUnreachable(f"{host}:{port}: {error}") from error
         finally:
             timer.cancel()
             if transport.ready is not None:
                 transport.abort()
-        transport.forget_credential(self._context(()))
+        if not is_brief:
+            transport.forget_credential(self._context(()))
         return transport
 
     async def _connect(self, host: str, port: int, transport: DeviceTransport, seconds: float) -> None:
-        address = self._addresses.get(host)
-        if address is not None:
-            sock = begin_connecting(address, port)
-        else:
-            async with asyncio.timeout(seconds):
-                sock = await connect(name_to_look_up(host), port)
-            self._addresses[host] = sock.getpeername()[0]
+        sock = await self._addresses.connect(host, port, seconds)
         TcpLink(sock, transport if self._link is None else self._link(transport)).start()
 
     def _judge(self, host: str, tls: SSL.Connection) -> None:
-        self._trust.check(host, presented_by(tls), self._now())
+        self._trust.check(host, _presented_by(tls), self._now())
 
     def _context(self, intermediates: tuple[x509.Certificate, ...]) -> SSL.Context:
         context = self._contexts.get(intermediates)
@@ -112,14 +114,6 @@ class Dialer:
             for intermediate in intermediates:
                 context.add_extra_chain_cert(intermediate)
         return context
-
-
-def name_to_look_up(host: str) -> str:
-    """Give the name to ask the resolver for: what is under `.localhost` is this machine, which few resolvers know.
-
-    Source: RFC 6761 section 6.3 (documented).
-    """
-    return "localhost" if host.lower().endswith(".localhost") else host
 
 
 def _device_context() -> SSL.Context:
@@ -132,6 +126,12 @@ def _device_context() -> SSL.Context:
     # The server's chain is judged once, by `ServerTrust`, not for every connection in OpenSSL's callback.
     context.set_verify(SSL.VERIFY_NONE)
     return context
+
+
+def _presented_by(server: SSL.Connection) -> PeerChain:
+    """Give what a server presented; a client finds the leaf at the head of the chain (`SSL_get_peer_cert_chain`)."""
+    chain = server.get_peer_cert_chain() or []
+    return PeerChain(tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in chain))
 
 
 def _expire(ready: "asyncio.Future[None]") -> None:

@@ -58,7 +58,7 @@ class ProvisioningClient:
         registration = Registration(credential.registration_id, csr=csr, payload=payload)
         limit = self.settings.operation_timeout_seconds
         try:
-            async with asyncio.timeout(limit):
+            with self.dialer.timers.limit(limit):
                 result = await self._register(registration, credential)
                 # The connection ends in the loop's next turn: what follows can have its memory.
                 await asyncio.sleep(0)
@@ -104,7 +104,7 @@ class ProvisioningClient:
         client = MqttClient(f"{host}:{port}", settings.timeout_seconds, self.dialer.timers)
         certificate = credential if isinstance(credential, ClientCertificate) else None
         with self.phases.measure(Phase.DPS_TLS):
-            await self.dialer.open(host, port, client, certificate, settings.timeout_seconds)
+            await self.dialer.open(host, port, client, certificate, settings.timeout_seconds, is_brief=True)
         with self.phases.measure(Phase.DPS_CONNACK):
             await client.connect_or_abort(self._connect_packet(credential))
         return client

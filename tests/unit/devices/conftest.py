@@ -161,7 +161,14 @@ class Cloud:
         return self
 
     async def open(
-        self, host: str, port: int, protocol: asyncio.Protocol, certificate: ClientCertificate | None, seconds: float
+        self,
+        host: str,
+        port: int,
+        protocol: asyncio.Protocol,
+        certificate: ClientCertificate | None,
+        seconds: float,
+        *,
+        is_brief: bool = False,
     ) -> Wire:
         if host in self.unreachable:
             raise ServerUnreachable(f"{host}:{port}: refused")
