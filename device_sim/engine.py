@@ -287,7 +287,7 @@ def _calm_collector() -> Iterator[None]:
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
+    gc.set_threshold(250_000, 50, 100)
     try:
         yield
     finally:
