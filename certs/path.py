@@ -94,7 +94,7 @@ def validate_path(
     now = now.replace(microsecond=0)
     try:
         with foreign_encodings():
-            return _outside_validity(leaf, now) or _validate(leaf, intermediates, anchors, now)
+            return outside_validity(leaf, now) or _validate(leaf, intermediates, anchors, now)
     except MalformedCertificate as error:
         return PathRefusal(PathError.UNSUITABLE, f"a presented certificate is malformed: {error}"[:MAX_DETAIL])
 
@@ -249,7 +249,7 @@ def _unfit_path(path: tuple[x509.Certificate, ...], now: datetime) -> PathRefusa
         detail = f"{_describe(path[0])} is an X.509 version 1 certificate: version 3 is required"
         return PathRefusal(PathError.UNSUITABLE, detail)
     for below, issuer in enumerate(path[1:]):
-        if refusal := _outside_validity(issuer, now) or _unfit_issuer(issuer, below):
+        if refusal := outside_validity(issuer, now) or _unfit_issuer(issuer, below):
             return refusal
     return None
 
@@ -293,7 +293,12 @@ def _unsigned(certificate: x509.Certificate, issuer: x509.Certificate) -> PathRe
     return None
 
 
-def _outside_validity(certificate: x509.Certificate, now: datetime) -> PathRefusal | None:
+def outside_validity(certificate: x509.Certificate, now: datetime) -> PathRefusal | None:
+    """Say that a certificate has expired or is not valid yet, if so.
+
+    Raises:
+        MalformedCertificate: its validity cannot be decoded.
+    """
     first, last = validity_of(certificate)
     if now > last:
         return PathRefusal(PathError.EXPIRED, f"{_describe(certificate)} expired at {last}; it is {now}")

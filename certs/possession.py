@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from certs.extensions import MalformedCertificate, subject_of
-from certs.path import PathRefusal, validate_path
+from certs.path import issued_by, outside_validity
 
 
 def generate_verification_code() -> str:
@@ -23,16 +23,19 @@ def refuse_possession(
 ) -> str | None:
     """Say why a certificate does not prove that its sender has the CA's private key; None when it does.
 
-    It must have the verification code as its only common name, and be valid now and signed by the CA itself.
+    It must have the verification code as its only common name, and be valid now and signed by the CA itself. Nothing
+    else of it counts: `openssl x509 -req`, which the documentation has people use, makes version 1 certificates.
 
-    Source: how-to-verify-certificates.md (documented).
+    Source: how-to-verify-certificates.md (documented); that version 1 is taken is assumed.
     """
     try:
         subject = subject_of(proof)
+        invalid = outside_validity(proof, now) or outside_validity(authority, now)
     except MalformedCertificate as error:
         return f"the verification certificate is malformed: {error}"
     names = [attribute.value for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if names != [verification_code]:
         return "the verification certificate's common name is not the verification code"
-    path = validate_path(proof, (), (authority,), now)
-    return path.detail if isinstance(path, PathRefusal) else None
+    if not issued_by(proof, authority):
+        return "the verification certificate is not signed with the key of the CA"
+    return invalid.detail if invalid is not None else None

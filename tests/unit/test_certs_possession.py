@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
@@ -34,6 +35,28 @@ def test_codes_are_long_and_never_the_same() -> None:
     codes = {generate_verification_code() for _ in range(9)}
     assert len(codes) == 9
     assert all(len(code) == 48 and code == code.upper() for code in codes)
+
+
+def test_version_1_certificate_is_proof_too(ca: CertificateAuthority) -> None:
+    """As older openssl makes it: the version is left out of the DER."""
+    der = proof(ca, CODE).tbs_certificate_bytes
+    # SEQUENCE, long length, then [0] EXPLICIT version 3, which version 1 has not.
+    header, version = 4 if der[1] == 0x82 else 3, b"\xa0\x03\x02\x01\x02"
+    assert der[header:].startswith(version)
+    body = der[header + len(version) :]
+    signed = b"\x30" + _length(body) + body
+    signature = ca.key.sign(signed, ec.ECDSA(hashes.SHA256()))  # type: ignore[call-arg, arg-type]
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+    bits = b"\x03" + _length(b"\x00" + signature) + b"\x00" + signature
+    whole = signed + algorithm + bits
+    version_1 = x509.load_der_x509_certificate(b"\x30" + _length(whole) + whole)
+    assert version_1.version is x509.Version.v1
+    assert refuse_possession(ca.certificate, CODE, version_1, NOW) is None
+
+
+def _length(content: bytes) -> bytes:
+    size = len(content)
+    return bytes((size,)) if size < 128 else bytes((0x81, size)) if size < 256 else b"\x82" + size.to_bytes(2, "big")
 
 
 def test_certificate_of_the_ca_with_the_code_as_its_name_is_proof(ca: CertificateAuthority) -> None:
