@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from adr.store import StoreError
 from emulator.listeners import Endpoints, read_endpoints
 
 DEFAULT_DIRECTORY = Path(".hublet")
@@ -74,6 +75,25 @@ class StateDirectory:
                 raise
             return False
         return True
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether CA keys lie here."""
+        return any(self.keys.glob("*.key"))
+
+    def check_database(self) -> None:
+        """Refuse keys without their database: to begin anew would write over the keys of CAs that are trusted.
+
+        Raises:
+            StoreError: there are CA keys, and the database is missing or empty.
+        """
+        written = (file for file in (self.database, self.path / f"{self.database.name}-wal") if file.exists())
+        if any(file.stat().st_size for file in written) or not self.has_keys:
+            return
+        raise StoreError(
+            f"{self.database} is missing or empty, but {self.keys} holds its CAs' keys: put the database back, or "
+            f"let `hublet reset` throw the keys away"
+        )
 
     def running(self) -> Endpoints | None:
         """The endpoints of the process that runs on this state; None when there is none."""

@@ -16,7 +16,7 @@ def reset(
     """Delete the state: namespaces, CAs, enrollments, devices, events. Devices have to onboard anew."""
     with complain():
         state = StateDirectory(state_dir)
-        if not state.exists:
+        if not state.exists and not state.has_keys:
             raise CommandFailed(f"{state.path} holds no hublet state: nothing to reset")
         # Held, it proves that no process runs on it; the database may be damaged, which is a reason to be here.
         lock = LockFile(state.lock_file)

@@ -48,6 +48,8 @@ def up(
     configure_logging(verbose=verbose)
     with complain():
         state = None if ephemeral else StateDirectory(state_dir)
+        if state is not None:
+            state.check_database()
         with SqliteStore(state.database if state is not None else ":memory:") as store, ExitStack() as held:
             declared = _with_ports(
                 _configuration(config, store), held, mqtt=mqtt_port, https=https_port, control=control_port

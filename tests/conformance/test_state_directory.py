@@ -143,6 +143,20 @@ def test_damaged_database_is_refused(state_dir: Path, spoil: Callable[[Path], No
     assert database.read_bytes() == damaged
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_keys_without_their_database_are_not_written_over(state_dir: Path, *, is_there: bool) -> None:
+    """An emptied or deleted database is no new state: the root's key would be lost with everything that trusts it."""
+    database, keys = state_dir / "hublet.sqlite", sorted((state_dir / "keys").glob("*.key"))
+    kept = [key.read_bytes() for key in keys]
+    database.unlink()
+    if is_there:
+        database.touch()
+    assert_refused(up(state_dir), str(database), "hublet reset")
+    assert [key.read_bytes() for key in keys] == kept
+    assert run_cli("reset", "--yes", "--state-dir", str(state_dir)).returncode == 0
+    assert not state_dir.exists()
+
+
 def test_reset_throws_a_damaged_database_away(state_dir: Path) -> None:
     overwrite_all(state_dir / "hublet.sqlite")
     answer = run_cli("reset", "--yes", "--state-dir", str(state_dir))
