@@ -19,11 +19,9 @@ from emulator.commands.fleet_locust import locust
 from emulator.commands.fleet_preparation import show_progress
 from emulator.commands.fleet_run import Outputs, run_fleet
 from emulator.commands.fleet_scenario import read_scenario
-from emulator.commands.options import STATE_DIRECTORY, CommandFailed, complain
+from emulator.commands.options import EXIT_UNUSABLE, STATE_DIRECTORY, CommandFailed, complain
 from emulator.config import ConfigError
 from emulator.logs import configure_logging
-
-EXIT_BAD_SCENARIO = 2
 
 fleet = typer.Typer(help="Many simulated devices, by a scenario.", no_args_is_help=True)
 fleet.command()(locust)
@@ -74,7 +72,7 @@ def run(
     What is not said has a default. Flags win over the file, --set over both.
 
     Exit code 0: all thresholds were met, or without any nothing failed.
-    1: not so. 2: the scenario cannot be used. 130: ended by Ctrl-C, with a report.
+    1: not so. 2: the scenario cannot be used, or the run cannot begin. 130: ended by Ctrl-C, with a report.
     """
     configure_logging(verbose=verbose)
     if not verbose:
@@ -94,8 +92,9 @@ def run(
         "thresholds": threshold or None,
     }
     chosen = _read(scenario, {key: value for key, value in flags.items() if value is not None}, settings or [])
-    with complain():
+    with complain(EXIT_UNUSABLE):
         endpoint = find_endpoint(state_dir, host, id_scope, port, ca_file)
+    with complain():
         code = run_fleet(chosen, endpoint, Outputs(json_file, report, metrics_port))
     raise typer.Exit(code)
 
@@ -159,4 +158,4 @@ def _read(name: str | None, flags: Mapping[str, Any], settings: list[str]) -> Sc
         return read_scenario(name, flags, settings)
     except ConfigError as error:
         sys.stderr.write(f"hublet: {error}\n")
-        raise typer.Exit(EXIT_BAD_SCENARIO) from None
+        raise typer.Exit(EXIT_UNUSABLE) from None

@@ -24,7 +24,7 @@ from emulator.commands.endpoint import Endpoint, find_endpoint
 from emulator.commands.fleet_preparation import prepare_part
 from emulator.commands.fleet_run import EXIT_INTERRUPTED, VERSIONED, Outputs, exit_code
 from emulator.commands.fleet_scenario import read_scenario
-from emulator.commands.options import STATE_DIRECTORY, CommandFailed, complain
+from emulator.commands.options import EXIT_UNUSABLE, STATE_DIRECTORY, CommandFailed, complain
 from emulator.config import ConfigError
 from emulator.logs import configure_logging
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from device_sim.locust_worker import PreparedPart
     from device_sim.request_rows import RowRecorder
 
-EXIT_BAD_SCENARIO = 2
 LOCUST_PORT = 5557
 MISSING = "Locust is not installed ({}): pip install 'hublet[locust]'"
 
@@ -98,9 +97,10 @@ def run_master(scenario: Scenario, workers: int, place: _Place, outputs: Outputs
         CommandFailed: it cannot run, or its results could not be written.
         OSError: a file cannot be written.
     """
-    if scenario.devices < workers:
-        raise CommandFailed(f"{scenario.devices} devices cannot be divided among {workers} workers")
-    outputs.check()
+    with complain(EXIT_UNUSABLE):
+        if scenario.devices < workers:
+            raise CommandFailed(f"{scenario.devices} devices cannot be divided among {workers} workers")
+        outputs.check()
     try:
         from device_sim.locust_fleet import LocustFleetError  # noqa: PLC0415 - an extra
         from device_sim.locust_master import Master  # noqa: PLC0415
@@ -195,4 +195,4 @@ def _read(name: str, settings: list[str]) -> Scenario:
         return read_scenario(name, {}, settings)
     except ConfigError as error:
         typer.echo(f"hublet: {error}", err=True)
-        raise typer.Exit(EXIT_BAD_SCENARIO) from None
+        raise typer.Exit(EXIT_UNUSABLE) from None

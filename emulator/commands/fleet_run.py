@@ -26,7 +26,7 @@ from device_sim.summary_json import format_summary
 from device_sim.thresholds import check_thresholds
 from emulator.commands.endpoint import Endpoint
 from emulator.commands.fleet_preparation import prepare
-from emulator.commands.options import EXIT_FAILED, CommandFailed
+from emulator.commands.options import EXIT_FAILED, EXIT_UNUSABLE, CommandFailed, complain
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 STANDARD_OUTPUT = Path("-")
@@ -79,22 +79,45 @@ def run_fleet(scenario: Scenario, endpoint: Endpoint, outputs: Outputs) -> int:
     """Prepare and run a fleet, show and write what it came to, and return the exit code.
 
     Raises:
+        OSError: the results could not be written.
+        typer.Exit: it cannot begin, which is said and has an exit code of its own.
+    """
+    console, recorder = outputs.open_console(), Recorder()
+    with complain(EXIT_UNUSABLE):
+        begun = _begin(scenario, endpoint, outputs, recorder, console)
+    if begun is None:
+        return EXIT_INTERRUPTED
+    engine, clock = begun
+    view = LiveView(recorder, scenario.devices, scenario.name, console)
+    interrupted = asyncio.run(_run(engine, clock, recorder, view, outputs.metrics_port, console))
+    summary = recorder.summary(scenario.to_yaml(), {name: version(name) for name in VERSIONED})
+    verdicts = check_thresholds(scenario.thresholds, summary.snapshot)
+    summary = replace(summary, verdicts=verdicts, stopped_by=engine.stopped_by)
+    show_summary(summary, console)
+    outputs.write(summary, console)
+    return EXIT_INTERRUPTED if interrupted else exit_code(summary)
+
+
+def _begin(
+    scenario: Scenario, endpoint: Endpoint, outputs: Outputs, recorder: Recorder, console: Console
+) -> tuple[Engine, SharedClock | None] | None:
+    """Prepare a fleet and its engine; None when Ctrl-C came first.
+
+    Raises:
         CommandFailed: it cannot run, or its results could not be written.
-        OSError: a file cannot be read or written.
+        OSError: a file cannot be read.
     """
     outputs.check()
     try:
         raise_file_limit(scenario.devices)
     except TooManyDevices as error:
         raise CommandFailed(str(error)) from error
-    console = outputs.open_console()
     console.print(_headline(scenario, endpoint), soft_wrap=True)
     try:
         prepared = prepare(scenario, endpoint, console)
     except KeyboardInterrupt:
         console.print("interrupted before the run began")
-        return EXIT_INTERRUPTED
-    recorder = Recorder()
+        return None
     try:
         clock = SharedClock.open(endpoint.clock_url) if endpoint.clock_url is not None else None
         engine = Engine(
@@ -107,14 +130,7 @@ def run_fleet(scenario: Scenario, endpoint: Endpoint, outputs: Outputs) -> int:
         )
     except ValueError as error:
         raise CommandFailed(f"{endpoint.settings.ca_file} holds no certificate in PEM") from error
-    view = LiveView(recorder, scenario.devices, scenario.name, console)
-    interrupted = asyncio.run(_run(engine, clock, recorder, view, outputs.metrics_port, console))
-    summary = recorder.summary(scenario.to_yaml(), {name: version(name) for name in VERSIONED})
-    verdicts = check_thresholds(scenario.thresholds, summary.snapshot)
-    summary = replace(summary, verdicts=verdicts, stopped_by=engine.stopped_by)
-    show_summary(summary, console)
-    outputs.write(summary, console)
-    return EXIT_INTERRUPTED if interrupted else exit_code(summary)
+    return engine, clock
 
 
 def exit_code(summary: Summary) -> int:
@@ -146,7 +162,8 @@ async def _run_measured(
 ) -> bool:
     if metrics_port is None:
         return await _watch(engine, view, console)
-    server = await start_metrics_server(recorder, metrics_port)
+    with complain(EXIT_UNUSABLE):
+        server = await start_metrics_server(recorder, metrics_port)
     console.print(f"metrics: http://127.0.0.1:{server.port}/metrics")
     try:
         return await _watch(engine, view, console)

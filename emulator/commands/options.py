@@ -15,6 +15,8 @@ from emulator.listeners import PortTaken
 from emulator.state import DEFAULT_DIRECTORY
 
 EXIT_FAILED: Final = 1
+# Nothing was done: what was asked for cannot be. The number that typer uses for wrong options.
+EXIT_UNUSABLE: Final = 2
 
 STATE_DIRECTORY = Annotated[
     Path,
@@ -33,17 +35,17 @@ class CommandFailed(Exception):
 
 
 @contextmanager
-def complain() -> Iterator[None]:
-    """Turn an expected failure into one message on standard error and exit code 1."""
+def complain(exit_code: int = EXIT_FAILED) -> Iterator[None]:
+    """Turn an expected failure into one message on standard error and an exit code, 1 unless another is said."""
     try:
         yield
     except (AdrError, CommandFailed, ConfigError, PortTaken, StoreError) as error:
-        _fail(str(error))
+        _fail(str(error), exit_code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}")
+        _fail(f"{where}{error.strerror or error}", exit_code)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, exit_code: int) -> None:
     sys.stderr.write(f"hublet: {message}\n")
-    raise typer.Exit(EXIT_FAILED)
+    raise typer.Exit(exit_code)

@@ -130,7 +130,7 @@ def test_bad_scenario_is_told_with_exit_code_2(arguments: list[str], message: st
 def test_fleet_without_an_endpoint_says_what_is_missing(tmp_path: Path) -> None:
     """Neither state nor --host."""
     answer = run_cli("fleet", "run", "--state-dir", str(tmp_path / "none"))
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert "run `hublet up` first" in answer.stderr
 
 
@@ -139,7 +139,7 @@ def test_credential_of_the_local_emulator_needs_it(tmp_path: Path) -> None:
     elsewhere = ["fleet", "run", "--host", "localhost", "--id-scope", "0ne00000000", "--state-dir", str(tmp_path)]
     assert "development CA is only there for the local emulator" in run_cli(*elsewhere).stderr
     answer = run_cli(*elsewhere, "--set", "credential.kind=group-key")
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert "no symmetric-key group" in answer.stderr
 
 
@@ -150,7 +150,7 @@ def test_fleet_that_the_file_limit_does_not_allow_is_told_before_anything_is_mad
         resource.setrlimit(resource.RLIMIT_NOFILE, (500, 500))
 
     answer = fleet(quick, "--devices", "1000", preexec_fn=limit_files)
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert "1,000 devices need" in answer.stderr
     assert "this process may have 500" in answer.stderr
     assert "certificates" not in answer.stdout
@@ -160,7 +160,7 @@ def test_file_of_trust_anchors_without_any_is_told(quick: RunningEmulator, tmp_p
     """It names the file."""
     (tmp_path / "ca.pem").write_text("nothing")
     answer = fleet(quick, "--devices", "1", "--ca-file", str(tmp_path / "ca.pem"))
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert "ca.pem holds no certificate in PEM" in answer.stderr
 
 
@@ -257,7 +257,7 @@ def test_pool_of_another_type_is_refused(quick: RunningEmulator, tmp_path: Path)
     pool = tmp_path / "keys.pool"
     run_cli("fleet", "keys", "--count", "1", "--type", KeyType.P384.value, "--out", str(pool))
     answer = fleet(quick, "--devices", "1", "--keys", str(pool))
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert "holds P-384 keys, the scenario wants P-256" in answer.stderr
 
 
@@ -281,7 +281,7 @@ def test_results_that_could_not_be_written_stop_the_run_before_it_begins(
 ) -> None:
     """Nobody wants to learn after half an hour that a directory is missing."""
     answer = fleet(quick, "--devices", "1", "--json", str(tmp_path / "none" / "numbers.json"))
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert "there is no directory" in answer.stderr
 
 
@@ -363,7 +363,7 @@ def test_metrics_are_served_while_it_runs(quick: RunningEmulator) -> None:
 def test_metrics_port_that_is_taken_is_told(quick: RunningEmulator) -> None:
     """The emulator has it."""
     answer = fleet(quick, "--devices", "1", "--metrics-port", str(quick.control_port))
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert "address already in use" in answer.stderr.lower()
     assert "Traceback" not in answer.stderr
 
