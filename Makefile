@@ -41,10 +41,10 @@ check: install
 unit: install
 	$(BIN)/pytest -q -n 2 tests/unit
 
-# The second part starts real emulators. A file's tests stay in one process, and those on Azure's ports in another.
+# The second part starts real emulators; a file's tests stay in one process and share one.
 test: install .venv-sdk/.installed
 	$(BIN)/pytest -q -n 2 tests/unit tests/properties
-	$(BIN)/pytest -m "not load" -n 2 --dist loadgroup --no-loadscope-reorder tests/contract tests/security tests/conformance
+	$(BIN)/pytest -m "not load" -n 2 --dist loadfile --no-loadscope-reorder tests/contract tests/security tests/conformance
 
 # Minutes of load each: a storm of faults over 200 devices, a revocation under 1,000.
 load: install

@@ -1,5 +1,5 @@
-"""For all tests: the signals that a process started by a person has, no deadline for single examples, and who shares
-a process with whom where several run them.
+"""For all tests: the signals that a process started by a person has, no deadline for single examples, and which begin
+first.
 """
 
 import signal
@@ -19,11 +19,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests together, and in one process all that need Azure's ports; begin with the slow ones.
-
-    Goes with `pytest -n 2 --dist loadgroup --no-loadscope-reorder`.
-    """
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-    on_azure_ports = {item.path for item in items if "azure_ports_emulator" in getattr(item, "fixturenames", ())}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("azure-ports" if item.path in on_azure_ports else item.path.stem))
+    """Begin with the files that have slow tests: goes with `pytest -n 2 --dist loadfile --no-loadscope-reorder`."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)

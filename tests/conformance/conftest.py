@@ -1,7 +1,9 @@
 """Emulators to talk to, shared by as many tests as can share one."""
 
+import fcntl
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from tests.conformance.running_emulator import REPOSITORY, RunningEmulator, start_emulator
 
+AZURE_PORTS_LOCK = Path(tempfile.gettempdir()) / "hublet-azure-ports.lock"
 SDK_PYTHON = REPOSITORY / ".venv-sdk" / "bin" / "python"
 
 
@@ -37,13 +40,18 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulat
     yield from run_until_done(start_emulator(tmp_path_factory.mktemp("emulator")))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def azure_ports_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEmulator]:
-    """An emulator on 8883 and 443: official device SDKs know no other ports."""
+    """An emulator on 8883 and 443: official device SDKs know no other ports, so one file has them at a time."""
+    with AZURE_PORTS_LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield from _run_on_azure_ports(tmp_path_factory.mktemp("azure-ports"))
+
+
+def _run_on_azure_ports(directory: Path) -> Iterator[RunningEmulator]:
     if not may_bind(8883):
         pytest.skip("port 8883 is taken or may not be bound: the official SDK cannot be pointed elsewhere")
     https = "443" if may_bind(443) else "0"
-    directory = tmp_path_factory.mktemp("azure-ports")
     yield from run_until_done(start_emulator(directory, "--mqtt-port", "8883", "--https-port", https))
 
 

@@ -5,6 +5,7 @@ import json
 import random
 import resource
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,8 @@ def test_full_disk_is_told_and_over_when_there_is_room(start: Any, tmp_path: Pat
         limit_files(emulator, (emulator.state_dir / "hublet.sqlite-wal").stat().st_size)
         sent = hub.publish_and_forget("devices/writer/messages/events/", b"x" * 100_000)
         assert hub.wait_closed()
-        assert not sent.is_published()
+        with suppress(RuntimeError):  # paho's, where the connection ended while it still wrote
+            assert not sent.is_published()
         emulator.wait_for_log("could not be written", "everything since the last commit is undone")
         limit_files(emulator, resource.RLIM_INFINITY)
         with connect(emulator, writer, "writer") as hub:
