@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROOMS := adr broker certs device_sim dps emulator hub
 
-.PHONY: help install demo test load check format unit bench docs fuzz clean
+.PHONY: help install demo test load check format unit bench docs fuzz explore clean
 help:
 	@echo "make demo    start the emulator, onboard 25 devices, renew one certificate"
 	@echo "make test    the whole suite, official SDK included"
@@ -12,6 +12,7 @@ help:
 	@echo "make load    the long and heavy tests: 200 devices in a storm, 1,000 under a revocation"
 	@echo "make bench   the budgets table, as ratios in one run"
 	@echo "make docs    the page of assumptions, from the code"
+	@echo "make explore property tests on new examples, twenty times as many"
 	@echo "make fuzz    a minute of malformed MQTT against the front"
 
 $(VENV)/.installed: pyproject.toml
@@ -58,6 +59,9 @@ bench: install
 
 docs: install
 	$(BIN)/python docs/generate.py
+
+explore: install
+	HYPOTHESIS_PROFILE=explore $(BIN)/pytest -q -n 2 tests/properties
 
 fuzz: install
 	$(BIN)/python -m bench.fuzz --seconds 60

@@ -131,7 +131,7 @@ def _parse_allocation(document: JsonObject) -> dict[str, Any]:
 
 
 def _parse_credential_policy(document: JsonObject) -> str | None:
-    """Read the policy's name, or the newer triple (all three or none) that ends in it.
+    """Read the policy's name, or the newer triple (all three or none) that ends in it; an empty text names none.
 
     Source: azure-rest-api-specs DPS service/models.tsp 2026-11-01 (documented).
     """
@@ -142,4 +142,4 @@ def _parse_credential_policy(document: JsonObject) -> str | None:
     name = optional_text(document, "credentialPolicyName")
     if name and triple[2] and name != triple[2]:
         raise BadRequest(f"credentialPolicyName {name!r} and certificatePolicyName {triple[2]!r} differ")
-    return name or triple[2]
+    return name or triple[2] or None

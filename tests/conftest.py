@@ -2,14 +2,17 @@
 first.
 """
 
+import os
 import signal
 
 import pytest
 from hypothesis import settings
 
-# How long one example takes says something about the machine, which others use too, and nothing about the code.
-settings.register_profile("hublet", deadline=None)
-settings.load_profile("hublet")
+# How long one example takes says something about the machine, which others use too, and nothing about the code. The
+# suite tries the same examples each time, so that it says the same of the same code; `make explore` looks for new ones.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 # A shell that runs the tests in the background has them ignore SIGINT, and every process they start would too:
 # then Ctrl-C cannot be tested.

@@ -180,6 +180,8 @@ def test_partial_triple_is_refused(missing: str) -> None:
 
 
 def test_two_different_policies_are_refused() -> None:
+    for empty in ({"credentialPolicyName": ""}, dict.fromkeys(TRIPLE, ""), {"certificatePolicyName": ""}):
+        assert group(**empty).credential_policy_name is None
     with pytest.raises(BadRequest, match="'other' and certificatePolicyName 'default' differ"):
         group(**TRIPLE, credentialPolicyName="other")
 
