@@ -8,10 +8,13 @@ from uuid import uuid4
 from adr.device import AdrDevice, device_key, format_device, parse_device
 from adr.errors import DeviceNotFound
 from adr.issuance import IssuedCertificate, format_issued, issued_key, parse_issued
-from adr.store import Store, each_record
+from adr.parsed import RecentlyParsed
+from adr.store import Record, Store, each_record
 
 DEVICES = "adr.devices"
 CERTIFICATES = "adr.certificates"
+# Devices that have just registered come to the hub next.
+MAX_PARSED = 1_024
 
 
 class Devices:
@@ -19,11 +22,12 @@ class Devices:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._parsed = RecentlyParsed(lambda record: parse_device(record.value), MAX_PARSED)
 
     def get(self, namespace: str, device_id: str) -> AdrDevice | None:
         """Return a device's record, or None; the ID is case-sensitive."""
         record = self._store.get(DEVICES, device_key(namespace, device_id))
-        return parse_device(record.value) if record else None
+        return self._parsed.of(record) if record else None
 
     def require(self, namespace: str, device_id: str) -> AdrDevice:
         """Return a device's record.
@@ -47,7 +51,8 @@ class Devices:
 
     def put(self, namespace: str, device: AdrDevice) -> AdrDevice:
         """Write a device's record and return it."""
-        self._store.put(DEVICES, device_key(namespace, device.device_id), format_device(device))
+        key, text = device_key(namespace, device.device_id), format_device(device)
+        self._parsed.know(Record(key, text, self._store.put(DEVICES, key, text)), device)
         return device
 
     def delete(self, namespace: str, device_id: str) -> None:

@@ -27,3 +27,30 @@ class Parsed(Generic[T]):
         value = self._parse(record.key, record.value)
         self._known[record.key] = (record.value, value)
         return value
+
+
+class RecentlyParsed(Generic[T]):
+    """What the latest records were parsed into, or formatted from: for tables with a record for each device.
+
+    At most `most` are held; then all are dropped. Right after a rollback too, as it goes by the whole record.
+    """
+
+    def __init__(self, parse: Callable[[Record], T], most: int) -> None:
+        self._parse = parse
+        self._most = most
+        self._known: dict[str, tuple[Record, T]] = {}
+
+    def of(self, record: Record) -> T:
+        """Return the record's parsed value, the same object as long as the record is the same."""
+        known = self._known.get(record.key)
+        if known is not None and known[0] == record:
+            return known[1]
+        value = self._parse(record)
+        self.know(record, value)
+        return value
+
+    def know(self, record: Record, value: T) -> None:
+        """Take note of what a record that was just written would be parsed into."""
+        if len(self._known) >= self._most:
+            self._known.clear()
+        self._known[record.key] = (record, value)

@@ -4,11 +4,14 @@ import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from adr.store import Store
+from adr.parsed import RecentlyParsed
+from adr.store import Record, Store
 from dps.operation import Operation, first_operation_id, format_operation, parse_operation
 from dps.timestamp import format_timestamp, parse_timestamp
 
 PRUNED_AT_ONCE = 1000
+# With 5 KB each; most are asked for once, soon after they began.
+MAX_PARSED = 256
 
 
 class Operations:
@@ -18,10 +21,12 @@ class Operations:
         self._store = store
         self._table = f"dps.{id_scope}.operations"
         self._pending = f"dps.{id_scope}.pendingOperations"
+        self._parsed = RecentlyParsed(lambda record: parse_operation(record.key, record.value), MAX_PARSED)
 
     def put(self, operation: Operation) -> None:
         """Write an operation; one with something left to do is found by `due` from then on."""
-        self._store.put(self._table, operation.operation_id, format_operation(operation))
+        operation_id, text = operation.operation_id, format_operation(operation)
+        self._parsed.know(Record(operation_id, text, self._store.put(self._table, operation_id, text)), operation)
         if operation.pending:
             self._store.put(
                 self._pending, operation.operation_id, json.dumps(format_timestamp(operation.pending.due_at))
@@ -35,7 +40,7 @@ class Operations:
     def get(self, operation_id: str) -> Operation | None:
         """Read an operation; None when there is none, or no longer."""
         record = self._store.get(self._table, operation_id)
-        return None if record is None else parse_operation(operation_id, record.value)
+        return None if record is None else self._parsed.of(record)
 
     def due(self, now: datetime) -> Iterator[Operation]:
         """Read the pending operations whose time has come, oldest first."""

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
+from adr.parsed import RecentlyParsed
 from adr.store import Record, RevisionMismatch, Store
 from hub.connections import Connections
 from hub.errors import (
@@ -33,6 +34,8 @@ from hub.identity_json import (
 
 log = logging.getLogger("hub")
 
+# Devices that were just created connect next.
+MAX_PARSED = 1_024
 # What a device leaves behind in other tables, under its ID or its ID and a slash.
 DEPENDENT_TABLES = ("modules", "sessions", "credentials", "twins", "c2d")
 
@@ -49,11 +52,12 @@ class DeviceRegistry:
         self._hub_name = hub_name
         self._devices = f"{hub_name}.devices"
         self._modules = f"{hub_name}.modules"
+        self._parsed = RecentlyParsed(parse_device_record, MAX_PARSED)
 
     def get(self, device_id: str) -> DeviceIdentity | None:
         """Read a device, None when there is none."""
         record = self._store.get(self._devices, device_id)
-        return parse_device_record(record) if record else None
+        return self._parsed.of(record) if record else None
 
     def create(
         self,
@@ -240,11 +244,14 @@ class DeviceRegistry:
         return record, parse_device_record(record)
 
     def _put(self, identity: DeviceIdentity, expected: int) -> DeviceIdentity:
+        text = format_device_record(identity)
         try:
-            revision = self._store.put(self._devices, identity.device_id, format_device_record(identity), expected)
+            revision = self._store.put(self._devices, identity.device_id, text, expected)
         except RevisionMismatch as error:
             raise PreconditionFailed(f"device {identity.device_id} was changed at the same time") from error
-        return replace(identity, etag=format_etag(identity.generation_id, revision))
+        written = replace(identity, etag=format_etag(identity.generation_id, revision))
+        self._parsed.know(Record(identity.device_id, text, revision), written)
+        return written
 
     def _forget(self, table: str, device_id: str) -> None:
         self._store.delete(table, device_id)

@@ -1,6 +1,6 @@
 import pytest
 
-from adr.parsed import Parsed
+from adr.parsed import Parsed, RecentlyParsed
 from adr.store import Record, each_record
 from emulator.store import SqliteStore
 
@@ -26,3 +26,21 @@ def test_another_text_under_the_same_revision_is_parsed_anew() -> None:
     parsed = Parsed(lambda key, text: [key, text])
     parsed.of(Record("k", "1", 1))
     assert parsed.of(Record("k", "2", 1)) == ["k", "2"]
+
+
+def test_recent_record_is_parsed_once_and_anew_when_it_changed() -> None:
+    parsed = RecentlyParsed(lambda record: [record.value, record.revision], 10)
+    first = parsed.of(Record("k", "a", 1))
+    assert parsed.of(Record("k", "a", 1)) is first
+    assert parsed.of(Record("k", "a", 2)) == ["a", 2], "the revision counts: an ETag is made of it"
+    assert parsed.of(Record("k", "b", 2)) == ["b", 2]
+
+
+def test_what_was_written_is_known_until_too_many_are() -> None:
+    parsed = RecentlyParsed(lambda record: [record.value], 2)
+    written = ["a"]
+    parsed.know(Record("k", "a", 1), written)
+    assert parsed.of(Record("k", "a", 1)) is written
+    parsed.of(Record("l", "b", 1))
+    parsed.of(Record("m", "c", 1))
+    assert parsed.of(Record("k", "a", 1)) is not written
