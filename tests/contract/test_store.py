@@ -188,8 +188,9 @@ class TestFailedWrite:
     def test_failed_write_makes_the_commit_fail_for_those_who_wrote_before(self, store: SqliteStore) -> None:
         fill_up(store)
         store.append("s", "acknowledged if the commit passes")
+        store.put("t", "big", "x" * 100_000)
         with pytest.raises(StoreError):
-            store.put("t", "big", "x" * 100_000)
+            store.list("t")  # which finds what is written only in the file
         with pytest.raises(StoreError, match="undone"):
             store.put("t", "k", "1")
         with pytest.raises(StoreError, match="undone"):
@@ -202,10 +203,10 @@ class TestFailedWrite:
 
     def test_store_works_again_when_there_is_room(self, store: SqliteStore) -> None:
         fill_up(store)
-        with pytest.raises(StoreError):
-            store.put("t", "big", "x" * 100_000)
+        store.put("t", "big", "x" * 100_000)
         with pytest.raises(StoreError):
             store.commit()
+        assert store.get("t", "big") is None
         make_room(store)
         store.put("t", "big", "x" * 100_000)
         store.commit()
@@ -220,15 +221,33 @@ class TestFailedWrite:
         with pytest.raises(StoreError, match="full"):
             store.commit()
 
-    def test_read_only_database_is_refused_at_the_write(self, store: SqliteStore) -> None:
+    def test_read_only_database_is_refused_at_the_commit(self, store: SqliteStore) -> None:
         store.put("t", "k", "1")
         store.commit()
         store._database.execute("PRAGMA query_only = 1")
-        with pytest.raises(StoreError, match="readonly"):
-            store.put("t", "k", "2")
+        store.put("t", "k", "2")
         with pytest.raises(StoreError, match="readonly"):
             store.commit()
         assert store.get("t", "k").value == "1"  # type: ignore[union-attr]
+
+    def test_what_is_put_is_found_by_every_verb_before_the_commit(self, store: SqliteStore) -> None:
+        store.put("t", "k", "1")
+        store.put("t", "k", "2")
+        store.put("t", "gone", "1")
+        assert store.delete("t", "gone") is True
+        assert store.delete("t", "gone") is False
+        assert [(record.key, record.value, record.revision) for record in store.list("t")] == [("k", "2", 2)]
+        store.put("t", "k", "3", expected=2)
+        assert store.get("t", "k").value == "3"  # type: ignore[union-attr]
+
+    def test_what_is_put_survives_that_memory_is_short(
+        self, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is forgotten for room is in the file by then."""
+        monkeypatch.setattr("emulator.store.MAX_RECENT", 3)
+        for number in range(10):
+            store.put("t", f"k{number}", str(number))
+        assert [store.get("t", f"k{number}").value for number in range(10)] == [str(number) for number in range(10)]  # type: ignore[union-attr]
 
     def test_commit_with_nothing_to_write_passes(self, store: SqliteStore) -> None:
         store._database.execute("PRAGMA query_only = 1")
