@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -45,8 +46,14 @@ class IssuedChain:
 
         Source: concept-certificate-issuance.md; azure-sdk-for-c has room for three (documented).
         """
-        chain = (self.leaf, self.issuing_ca, *(() if self.root is None else (self.root,)))
-        return tuple(format_base64_der(certificate) for certificate in chain)
+        issuers = (self.issuing_ca,) if self.root is None else (self.issuing_ca, self.root)
+        return format_base64_der(self.leaf), *map(_format_issuer, issuers)
+
+
+@lru_cache(maxsize=64)
+def _format_issuer(certificate: x509.Certificate) -> str:
+    # Nothing but a remembered value: the same CAs end every chain.
+    return format_base64_der(certificate)
 
 
 @dataclass(frozen=True, slots=True)

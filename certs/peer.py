@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from cryptography import x509
 
@@ -41,7 +41,7 @@ class PeerChain:
         Raises:
             MalformedCertificate: a certificate cannot be parsed.
         """
-        return tuple(load_certificate(der) for der in self.der[1:])
+        return tuple(_load_intermediate(der) for der in self.der[1:])
 
     @cached_property
     def serial_number(self) -> str:
@@ -61,3 +61,9 @@ class PeerChain:
     def sha256_thumbprint(self) -> str:
         """Upper-case hex SHA-256 of the leaf, or an empty text."""
         return hashlib.sha256(self.der[0]).hexdigest().upper() if self.der else ""
+
+
+@lru_cache(maxsize=256)
+def _load_intermediate(der: bytes) -> x509.Certificate:
+    # Nothing but a remembered value: a fleet presents the same one with every leaf.
+    return load_certificate(der)
