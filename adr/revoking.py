@@ -52,7 +52,9 @@ class Revoking:
         for note in valid:
             self._revocations.add(Revocation(note.issuer_thumbprint, note.serial_number, now, reason, note.not_after))
         revoked = replace(device, identifier=uuid4(), enabled=enabled)
-        text = f"every certificate of the device revoked ({reason.value}), enabled {enabled}"
+        text = f"every certificate of the device revoked ({reason.value})" + (
+            "" if enabled else ", the device disabled"
+        )
         logger.warning("device %s of namespace %s: %s", device_id, namespace, text)
         # One event for each certificate that was still good; one that says so where none was.
         for serial_number in [note.serial_number for note in valid] or [""]:

@@ -93,7 +93,7 @@ class TestDevice:
         adr.revoke_device("works", "pump", NOW, disable=True)
         ((_, event),) = adr.audit.read(LIFECYCLE)
         assert (event.kind, event.time, event.service, event.device_id) == (AuditKind.REVOKED, NOW, "works", "pump")
-        assert "enabled False" in event.reason
+        assert "the device disabled" in event.reason
 
     def test_every_certificate_that_was_good_has_its_event_once(self, adr: AdrRegistry) -> None:
         issue(adr)
