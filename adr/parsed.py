@@ -32,7 +32,8 @@ class Parsed(Generic[T]):
 class RecentlyParsed(Generic[T]):
     """What the latest records were parsed into, or formatted from: for tables with a record for each device.
 
-    At most `most` are held; then all are dropped. Right after a rollback too, as it goes by the whole record.
+    At most `most` are held; then all are dropped. Right after a rollback too, as it goes by the whole record: a commit
+    that failed may give a revision to another text.
     """
 
     def __init__(self, parse: Callable[[Record], T], most: int) -> None:
@@ -54,3 +55,7 @@ class RecentlyParsed(Generic[T]):
         if len(self._known) >= self._most:
             self._known.clear()
         self._known[record.key] = (record, value)
+
+    def __len__(self) -> int:
+        """Tell how many are held."""
+        return len(self._known)

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from cryptography import x509
 
+from adr.parsed import RecentlyParsed
 from adr.store import Record, Store
 from dps.ca_certificates import CaCertificates
 from dps.enrollment import Enrollment, EnrollmentGroup
@@ -35,14 +36,12 @@ class EnrollmentTable(Generic[AnyEnrollment]):
         self._table = table
         self._parse = parse
         self._check = check
-        # Parsed enrollments with the record they came from: the text is compared too, because a commit that failed
-        # may give a revision to another text.
-        self._parsed: dict[str, tuple[Record, AnyEnrollment]] = {}
+        self._parsed = RecentlyParsed(self._parse_record, MAX_PARSED)
 
     def find(self, name: str) -> AnyEnrollment | None:
         """Read an enrollment; None when there is none."""
         record = self._store.get(self._table, registration_key(name))
-        return None if record is None else self._read(record)
+        return None if record is None else self._parsed.of(record)
 
     def get(self, name: str) -> AnyEnrollment:
         """Read an enrollment.
@@ -85,18 +84,11 @@ class EnrollmentTable(Generic[AnyEnrollment]):
     def list(self, after: str = "", limit: int = 1000) -> list[AnyEnrollment]:
         """Read enrollments in the order of their IDs, those after `after`."""
         records = self._store.list(self._table, after=registration_key(after), limit=limit)
-        return [self._read(record) for record in records]
+        return [self._parsed.of(record) for record in records]
 
-    def _read(self, record: Record) -> AnyEnrollment:
-        parsed = self._parsed.get(record.key)
-        if parsed is not None and parsed[0] == record:
-            return parsed[1]
+    def _parse_record(self, record: Record) -> AnyEnrollment:
         enrollment = self._parse(json.loads(record.value))
-        enrollment = replace(enrollment, etag=format_etag(enrollment.created_at, record.revision))
-        if len(self._parsed) >= MAX_PARSED:
-            self._parsed.clear()
-        self._parsed[record.key] = (record, enrollment)
-        return enrollment
+        return replace(enrollment, etag=format_etag(enrollment.created_at, record.revision))
 
     def _require_match(self, name: str, present: AnyEnrollment | None, if_match: str | None) -> None:
         if if_match is None:
