@@ -95,7 +95,8 @@ class MqttClient(asyncio.Protocol):
         self._connack: asyncio.Future[Connack] | None = None
         # What waits for the answer to a packet, the oldest first.
         self._answers: dict[int, asyncio.Future[Packet] | Delivery] = {}
-        self._waits: set[asyncio.Future[Any]] | None = None
+        # Until when each wait lasts, and for what; the oldest first, and so the one that ends first.
+        self._waits: dict[asyncio.Future[Any], tuple[float, str]] | None = None
         self._listeners: tuple[tuple[str, Callable[[Publish], None]], ...] = ()
         self._last_packet_id = 0
         self._beat_timer: Timer | None = None
@@ -180,8 +181,7 @@ class MqttClient(asyncio.Protocol):
         packet_id = self._next_packet_id()
         self._send(Publish(topic, payload, 1, packet_id=packet_id))
         self._answers[packet_id] = Delivery(self._timers.now(), on_answer)
-        if self._watch_timer is None:
-            self._watch_timer = self._timers.schedule(self._timeout_seconds, self._watch)
+        self._watch_from_now()
 
     @property
     def in_flight(self) -> int:
@@ -203,14 +203,13 @@ class MqttClient(asyncio.Protocol):
             raise self._lost()
         waits = self._waits
         if waits is None:
-            waits = self._waits = set()
-        waits.add(future)
-        timer = self._timers.schedule(self._timeout_seconds, self._expire, future, what)
+            waits = self._waits = {}
+        waits[future] = (self._timers.now() + self._timeout_seconds, what)
+        self._watch_from_now()
         try:
             return await future
         finally:
-            timer.cancel()
-            waits.discard(future)
+            del waits[future]
             if not waits:
                 # An idle connection keeps nothing for waits.
                 self._waits = None
@@ -367,17 +366,31 @@ class MqttClient(asyncio.Protocol):
         self._said = False
         self._beat_timer = self._timers.schedule(interval, self._beat, interval)
 
+    def _watch_from_now(self) -> None:
+        """Have one timer for all that is waited for: nearly all of it comes before the timer is due."""
+        if self._watch_timer is None:
+            self._watch_timer = self._timers.schedule(self._timeout_seconds, self._watch)
+
     def _watch(self) -> None:
-        """End a connection whose oldest posted message was not acknowledged in time."""
+        """Fail the waits whose time is over, and look again when the next one's is."""
         self._watch_timer = None
+        now = self._timers.now()
+        self._fail_waits(now)
+        deadlines = [deadline for deadline, _ in (self._waits or {}).values() if deadline > now]
         oldest = next((each for each in self._answers.values() if isinstance(each, Delivery)), None)
-        if oldest is None:
+        if oldest is not None:
+            deadlines.append(oldest.posted_at + self._timeout_seconds)
+        if not deadlines:
             return
-        deadline = oldest.posted_at + self._timeout_seconds
-        if deadline <= self._timers.now():
+        if min(deadlines) <= now:
             self.abort(f"no PUBACK within {self._timeout_seconds:g} s")
         else:
-            self._watch_timer = self._timers.schedule_at(deadline, self._watch)
+            self._watch_timer = self._timers.schedule_at(min(deadlines), self._watch)
+
+    def _fail_waits(self, now: float) -> None:
+        for future, (deadline, what) in (self._waits or {}).items():
+            if deadline <= now and not future.done():
+                future.set_exception(RequestTimeout(f"{self.peer}: no {what} within {self._timeout_seconds:g} s"))
 
     def _fail_deliveries(self) -> None:
         deliveries = [each for each in self._answers.values() if isinstance(each, Delivery)]
@@ -385,10 +398,6 @@ class MqttClient(asyncio.Protocol):
             self._answers = {}
         for delivery in deliveries:
             delivery.on_answer(False)
-
-    def _expire(self, future: "asyncio.Future[Any]", what: str) -> None:
-        if not future.done():
-            future.set_exception(RequestTimeout(f"{self.peer}: no {what} within {self._timeout_seconds:g} s"))
 
     def _lost(self) -> ConnectionLost:
         return ConnectionLost(f"connection to {self.peer} lost: {self.failure or 'not connected'}")

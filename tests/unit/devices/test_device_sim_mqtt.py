@@ -66,6 +66,48 @@ def test_publish_without_puback_times_out(cloud: Any, run: Any) -> None:
     assert run(scenario())[1] == 30
 
 
+def test_each_wait_ends_in_its_own_time(cloud: Any, run: Any) -> None:
+    cloud.reply = answers(publish=[])
+
+    async def scenario() -> list[float]:
+        client, _ = await opened(cloud)
+        ended: list[float] = []
+
+        async def publish_after(seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            with pytest.raises(RequestTimeout):
+                await client.publish("a", b"")
+            ended.append(asyncio.get_running_loop().time())
+
+        await asyncio.gather(*(publish_after(seconds) for seconds in (0, 10, 10.5, 45)))
+        return ended
+
+    assert run(scenario())[0] == pytest.approx([30, 40, 40.5, 75], abs=0.002)
+
+
+def test_message_that_nobody_waits_for_ends_the_connection_after_the_waits_around_it(cloud: Any, run: Any) -> None:
+    cloud.reply = answers(publish=[], subscribe=[])
+
+    async def scenario() -> list[tuple[float, str]]:
+        client, _ = await opened(cloud)
+        ended: list[tuple[float, str]] = []
+
+        async def subscribe_after(seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            with pytest.raises(DeviceError) as error:
+                await client.subscribe(["a"])
+            ended.append((asyncio.get_running_loop().time(), error.value.reason))
+
+        async def post_after(seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            client.post("a", b"")
+
+        await asyncio.gather(subscribe_after(0), post_after(5), subscribe_after(8))
+        return ended
+
+    assert run(scenario())[0] == [(30, "RequestTimeout"), (pytest.approx(35, abs=0.002), "ConnectionLost")]
+
+
 def test_late_puback_does_not_answer_another_publish(cloud: Any, run: Any) -> None:
     cloud.reply = answers(publish=[])
 
