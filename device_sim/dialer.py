@@ -110,7 +110,10 @@ class Dialer:
         TcpLink(sock, transport if self._link is None else self._link(transport)).start()
 
     def _judge(self, host: str, tls: SSL.Connection) -> None:
-        self._trust.check(host, _presented_by(tls), self._now())
+        now, leaf = self._now(), tls.get_peer_certificate()
+        if leaf is not None and self._trust.knows(host, _der(leaf), now):
+            return
+        self._trust.check(host, _presented_by(tls), now)
 
     def _context(self, intermediates: tuple[x509.Certificate, ...]) -> SSL.Context:
         context = self._contexts.get(intermediates)
@@ -135,8 +138,11 @@ def device_context() -> SSL.Context:
 
 def _presented_by(server: SSL.Connection) -> PeerChain:
     """Give what a server presented; a client finds the leaf at the head of the chain (`SSL_get_peer_cert_chain`)."""
-    chain = server.get_peer_cert_chain() or []
-    return PeerChain(tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in chain))
+    return PeerChain(tuple(_der(each) for each in server.get_peer_cert_chain() or []))
+
+
+def _der(certificate: crypto.X509) -> bytes:
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
 
 
 def _expire(ready: "asyncio.Future[None]") -> None:

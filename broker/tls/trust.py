@@ -17,12 +17,18 @@ class ServerNotTrusted(ConnectionError):
 class ServerTrust:
     """Decides, for a client, whether a server's chain is trusted for a host name.
 
-    A chain that was verified once is not verified again while it is valid, so that a fleet pays once.
+    A leaf that was verified once is not verified again while it is valid, so that a fleet pays once; its server has
+    proven in the handshake that it holds the key.
     """
 
     def __init__(self, anchors: Iterable[x509.Certificate]) -> None:
         self._store = verification.Store(list(anchors))
-        self._verified: dict[tuple[str, tuple[bytes, ...]], tuple[datetime, datetime]] = {}
+        self._verified: dict[tuple[str, bytes], tuple[datetime, datetime]] = {}
+
+    def knows(self, host: str, leaf: bytes, now: datetime) -> bool:
+        """Tell whether this certificate, in DER, was found trusted for the host before, and is valid now."""
+        validity = self._verified.get((host, leaf))
+        return validity is not None and validity[0] <= now < validity[1]
 
     def check(self, host: str, chain: PeerChain, now: datetime) -> None:
         """Return if the server may be talked to.
@@ -30,11 +36,10 @@ class ServerTrust:
         Raises:
             ServerNotTrusted: it presented no certificate, or none that is valid for `host`.
         """
-        known = self._verified.get((host, chain.der))
-        if known is not None and known[0] <= now < known[1]:
-            return
         if not chain:
             raise ServerNotTrusted(f"{host} presented no certificate")
+        if self.knows(host, chain.der[0], now):
+            return
         builder = verification.PolicyBuilder().store(self._store).time(now)
         try:
             leaf = chain.leaf
@@ -42,7 +47,7 @@ class ServerTrust:
             builder.build_server_verifier(subject_of_host(host)).verify(leaf, list(chain.intermediates))
         except (verification.VerificationError, ValueError) as error:
             raise ServerNotTrusted(f"certificate of {host} (SHA-1 {chain.sha1_thumbprint}): {error}") from error
-        self._verified[host, chain.der] = (leaf.not_valid_before_utc, leaf.not_valid_after_utc)
+        self._verified[host, chain.der[0]] = (leaf.not_valid_before_utc, leaf.not_valid_after_utc)
 
 
 def subject_of_host(host: str) -> x509.DNSName | x509.IPAddress:

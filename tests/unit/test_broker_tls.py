@@ -690,6 +690,25 @@ class TestServerTrust:
             with pytest.raises((ServerNotTrusted, TypeError)):
                 trust.check(host, chain, at)
 
+    def test_trusted_leaf_is_known_for_its_host_while_it_is_valid(self, trust: ServerTrust) -> None:
+        chain = self.chain()
+        assert not trust.knows("localhost", chain.der[0], NOW)
+        trust.check("localhost", chain, NOW)
+        assert trust.knows("localhost", chain.der[0], NOW)
+        for host, leaf, at in (
+            ("other", chain.der[0], NOW),
+            ("localhost", self.chain().der[0], NOW),
+            ("localhost", chain.der[0], NOW + 2 * DAY),
+            ("localhost", chain.der[0], NOW - DAY),
+        ):
+            assert not trust.knows(host, leaf, at)
+
+    def test_leaf_that_was_not_trusted_is_not_known(self, trust: ServerTrust) -> None:
+        chain = self.chain(ca="other CA")
+        with pytest.raises(ServerNotTrusted):
+            trust.check("localhost", chain, NOW)
+        assert not trust.knows("localhost", chain.der[0], NOW)
+
     async def test_client_that_does_not_trust_the_server_never_talks(self) -> None:
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         wire_client = client_connection(client_identity("unknown CA"))
