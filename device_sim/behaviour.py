@@ -32,7 +32,8 @@ class Decisions:
 
     def pause_before_connect(self, device: int) -> float:
         """Give the seconds that a device lets pass between its assignment and its connection to the hub."""
-        return between(self.behaviour.think_times.before_connect_seconds, self.chance("before connect", device))
+        span = self.behaviour.think_times.before_connect_seconds
+        return between(span, self.chance("before connect", device)) if any(span) else 0.0
 
     def pause_before_telemetry(self, device: int, connection: int) -> float:
         """Give the seconds from a connection to its first message; at a rate, devices are spread over an interval."""
