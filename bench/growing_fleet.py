@@ -16,9 +16,10 @@ from typing import Any
 
 from bench.client import HOST, Refused
 from bench.fleet import read_fleet
-from certs.keys import KeyType, PrivateKey, generate_key
+from certs.keys import KeyType, generate_key
 from device_sim.credential import ClientCertificate
 from device_sim.engine import Engine
+from device_sim.key_pool import DeviceKey
 from device_sim.recorder import Recorder
 from device_sim.scenario import ConnectionSection, Scenario
 from device_sim.scenario_behaviour import Behaviour, Telemetry, ThinkTimes
@@ -45,7 +46,7 @@ class GrowingFleet:
 
     def __init__(self) -> None:
         self._credentials: list[ClientCertificate] = []
-        self._keys: list[PrivateKey] = []
+        self._keys: list[DeviceKey] = []
         self._staying: list[Run] = []
         self._sending: Run | None = None
         self._settings = DeviceSettings("")
@@ -72,9 +73,10 @@ class GrowingFleet:
     async def _read(self, request: Request) -> int:
         # As with `hublet fleet run --keys`: credentials and the keys for CSRs are made before the fleet's clock starts.
         self._credentials = [
-            ClientCertificate((each.leaf, each.issuing_ca), each.key) for each in read_fleet(Path(request["fleet"]))
+            ClientCertificate((each.leaf, each.issuing_ca), each.key).prepare()
+            for each in read_fleet(Path(request["fleet"]))
         ]
-        self._keys = [generate_key(KeyType.P256) for _ in self._credentials]
+        self._keys = [DeviceKey.prepared(generate_key(KeyType.P256)) for _ in self._credentials]
         self._settings = DeviceSettings(
             request["id_scope"],
             dps_host=HOST,

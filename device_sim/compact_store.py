@@ -3,7 +3,6 @@
 import sys
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.keys import PrivateKey
 from device_sim.certificate_store import StoredDevice
@@ -57,6 +56,6 @@ class CompactStore:
         if self._pending is None:
             raise CertificateMismatch("no certificate was asked for: there is no pending key")
         certificate = ClientCertificate(chain, self._pending)
-        self._leaf, self._key = certificate.leaf.public_bytes(Encoding.DER), format_key(certificate.key)
+        self._leaf, self._key = certificate.leaf_der, format_key(certificate.key)
         self._above, self._pending = chain[1:], None
         return certificate

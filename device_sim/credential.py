@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from broker.tls import TlsIdentity, TlsKey
 from certs.keys import PrivateKey
 from certs.pem import parse_pem_certificates, parse_private_key
 from device_sim.errors import CertificateMismatch
@@ -61,6 +63,11 @@ class ClientCertificate:
         return self.chain[0]
 
     @cached_property
+    def leaf_der(self) -> bytes:
+        """The leaf as DER."""
+        return self.leaf.public_bytes(Encoding.DER)
+
+    @cached_property
     def presented(self) -> tuple[x509.Certificate, ...]:
         """What goes over the wire: the chain without the root, which the server must know by itself."""
         if len(self.chain) > 1 and self.chain[-1].issuer == self.chain[-1].subject:
@@ -78,6 +85,16 @@ class ClientCertificate:
         if not names:
             raise CertificateMismatch("the leaf has no common name, which has to be the registration ID")
         return str(names[0].value)
+
+    @cached_property
+    def identity(self) -> TlsIdentity:
+        """What TLS presents: 8 KB, as much again as all the rest."""
+        return TlsIdentity(self.leaf_der, TlsKey(self.key))
+
+    def prepare(self, key: TlsKey | None = None) -> Self:
+        """Make what TLS presents now, and not while a connection waits for it; `key` is the leaf's, if it is there."""
+        self.__dict__["identity"] = TlsIdentity(self.leaf_der, key or TlsKey(self.key))
+        return self
 
     def is_valid(self, now: datetime) -> bool:
         """Tell whether the leaf may be used now."""

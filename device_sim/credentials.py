@@ -78,7 +78,8 @@ def issue_certificates(
     made: list[ClientCertificate] = []
     for pairs in work_through(_issue, orders, len(names) * seconds_each):
         made += (
-            ClientCertificate((x509.load_der_x509_certificate(leaf), *ca.chain), parse_key(own)) for own, leaf in pairs
+            ClientCertificate((x509.load_der_x509_certificate(leaf), *ca.chain), parse_key(own)).prepare()
+            for own, leaf in pairs
         )
         progress(len(made))
     return made

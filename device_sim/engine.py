@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from certs.keys import PrivateKey
 from device_sim.behaviour import Decisions
 from device_sim.credential import OnboardingCredential
 from device_sim.device_faults import FaultyDevices
@@ -18,7 +17,7 @@ from device_sim.dialer import Dialer, read_trust_anchors, system_now
 from device_sim.file_limit import raise_file_limit
 from device_sim.fleet_device import FleetDevice
 from device_sim.hub_session import JSON_UTF8, HubSession
-from device_sim.key_pool import FleetKeys, KeyPool
+from device_sim.key_pool import DeviceKey, FleetKeys, KeyPool
 from device_sim.payload import Payloads
 from device_sim.recorder import DeviceState, Recorder
 from device_sim.scenario import Scenario
@@ -60,7 +59,7 @@ class Engine:
         credentials: Callable[[int], OnboardingCredential],
         recorder: Recorder,
         *,
-        keys: Callable[[int, int], PrivateKey] | None = None,
+        keys: Callable[[int, int], DeviceKey] | None = None,
         first_device: int = 0,
         now: Callable[[], datetime] = system_now,
     ) -> None:
@@ -275,7 +274,7 @@ def settings_of(scenario: Scenario, target: DeviceSettings) -> DeviceSettings:
     )
 
 
-def _reused_keys(scenario: Scenario, faults: FaultyDevices) -> Callable[[int, int], PrivateKey] | None:
+def _reused_keys(scenario: Scenario, faults: FaultyDevices) -> Callable[[int, int], DeviceKey] | None:
     if not scenario.device_faults.key_reuse:
         return None
     return FleetKeys(KeyPool(scenario.key_type), scenario.devices, faults.reuses_key).key

@@ -7,11 +7,13 @@ from typing import Protocol
 from certs.keys import PrivateKey
 from device_sim.certificate_store import CertificateStore
 from device_sim.compact_store import CompactStore
+from device_sim.credential import ClientCertificate
 from device_sim.device import Device
 from device_sim.device_faults import PowerLost
 from device_sim.duties import Duties
 from device_sim.errors import ConnectionRefused, DeviceError, ProvisioningError
 from device_sim.hub_session import HubSession
+from device_sim.key_pool import DeviceKey
 from device_sim.phases import Phase, Phases
 from device_sim.recorder import DeviceState
 from device_sim.registration import Assignment
@@ -48,6 +50,7 @@ class FleetDevice:
         "_is_done",
         "_is_renewing",
         "_is_settled",
+        "_key",
         "_owner",
         "_reconnects",
         "_renewals",
@@ -68,6 +71,7 @@ class FleetDevice:
         self._store: CertificateStore = surroundings.faults.store(number, CompactStore())
         self._session: HubSession | None = None
         self._duties = Duties(number, surroundings, self._look_whether_done)
+        self._key: DeviceKey | None = None
         self._retry: Timer | None = None
         self._timers: dict[str, Timer] | None = None
         self._intended = 0.0
@@ -145,6 +149,7 @@ class FleetDevice:
                 recorder.failed(error.reason, device.phases.current)
         self._approach(DeviceState.PROVISIONING)
         onboarded = await device.onboard()
+        self._prepare(device.certificate)
         recorder.total("registration", self._surroundings.timers.now() - self._intended)
         pause = self._surroundings.decisions.pause_before_connect(self.number)
         if pause:
@@ -197,7 +202,14 @@ class FleetDevice:
     def _make_key(self) -> PrivateKey:
         assert self._surroundings.keys is not None, "only asked if there are keys"
         generation, self._generation = self._generation, self._generation + 1
-        return self._surroundings.keys(self.number, generation)
+        self._key = self._surroundings.keys(self.number, generation)
+        return self._key.private
+
+    def _prepare(self, certificate: ClientCertificate | None) -> None:
+        """Let TLS have the key in the form that was made before the run."""
+        key, self._key = self._key, None
+        if key is not None and key.tls is not None and certificate is not None and certificate.key is key.private:
+            certificate.prepare(key.tls)
 
     def _throttled(self, refusal: ProvisioningError) -> None:
         self._surroundings.recorder.failed(f"throttled {refusal.error_code}", Phase.REGISTER)
@@ -309,6 +321,7 @@ class FleetDevice:
             return
         finally:
             self._is_renewing = False
+            self._key = None
         around.recorder.total("renewal", around.timers.now() - intended)
         renewal = around.decisions.behaviour.renewal
         if renewal is not None and renewal.reconnect and self._session is session:

@@ -7,13 +7,16 @@ PKCS#8. They are keys of simulated devices: a pool may be used again and again.
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 
+from broker.tls import TlsKey
 from certs.keyfile import write_private
 from certs.keys import KeyType, PrivateKey, generate_key, key_type_of
 from device_sim.processes import chunks, work_through
@@ -37,21 +40,34 @@ class KeyPoolError(Exception):
     """A file that is no key pool, or not the one that is needed."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceKey:
+    """A private key, and what TLS takes it as; None is converted when it is needed."""
+
+    private: PrivateKey = field(repr=False)
+    tls: TlsKey | None = None
+
+    @classmethod
+    def prepared(cls, private: PrivateKey) -> Self:
+        """Convert a key that is made or read before a run."""
+        return cls(private, TlsKey(private))
+
+
 class KeyPool:
     """Keys by number, of one type; a number beyond those in stock gets a key that is made on the spot."""
 
-    def __init__(self, key_type: KeyType, keys: Sequence[PrivateKey] = ()) -> None:
+    def __init__(self, key_type: KeyType, keys: Sequence[DeviceKey] = ()) -> None:
         self.key_type = key_type
         self._keys = keys
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def key(self, number: int) -> PrivateKey:
+    def key(self, number: int) -> DeviceKey:
         """Give the key of a number, counted from 0."""
         if number < len(self._keys):
             return self._keys[number]
-        return generate_key(self.key_type)
+        return DeviceKey(generate_key(self.key_type))
 
 
 class FleetKeys:
@@ -64,9 +80,9 @@ class FleetKeys:
         self._pool = pool
         self._devices = devices
         self._is_reused = is_reused
-        self._shared: PrivateKey | None = None
+        self._shared: DeviceKey | None = None
 
-    def key(self, device: int, generation: int = 0) -> PrivateKey:
+    def key(self, device: int, generation: int = 0) -> DeviceKey:
         """Give a device's key; the device is counted from 0."""
         if generation == 0 and (device == 0 or self._is_reused(device)):
             self._shared = self._shared or self._pool.key(0)
@@ -110,7 +126,7 @@ def read_key_pool(path: Path, limit: int | None = None) -> KeyPool:
         key = _parse_key(line)
         if key is None or key_type_of(key) is not key_type:
             raise KeyPoolError(f"{path}, line {number}: not a {key_type.value} key in base64")
-        keys.append(key)
+        keys.append(DeviceKey.prepared(key))
     return KeyPool(key_type, keys)
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from certs.keys import PrivateKey
 from device_sim.behaviour import Decisions
 from device_sim.credential import OnboardingCredential
 from device_sim.device_faults import FaultyDevices
+from device_sim.key_pool import DeviceKey
 from device_sim.recorder import Recorder
 from device_sim.settings import DeviceSettings
 from device_sim.telemetry import TelemetryPlan
@@ -26,7 +26,7 @@ class Surroundings:
     decisions: Decisions
     faults: FaultyDevices
     credentials: Callable[[int], OnboardingCredential]
-    keys: Callable[[int, int], PrivateKey] | None
+    keys: Callable[[int, int], DeviceKey] | None
     recorder: Recorder
     timers: TimerWheel
     telemetry: TelemetryPlan | None

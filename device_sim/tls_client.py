@@ -142,8 +142,7 @@ def client_connection(context: SSL.Context, host: str, certificate: ClientCertif
     """Make the client's end of TLS to a host; the intermediates of the certificate are the context's."""
     tls = SSL.Connection(context, None)
     if certificate is not None:
-        tls.use_certificate(certificate.leaf)
-        tls.use_privatekey(certificate.key)
+        certificate.identity.present_on(tls)
     server_name = _server_name(host)
     if server_name:
         tls.set_tlsext_host_name(server_name)

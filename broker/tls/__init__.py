@@ -11,6 +11,7 @@ Both sides of a connection use it: servers through `TlsServer`, devices through 
 from broker.tls.client import connect_tls
 from broker.tls.context import client_context, refusing_context, server_context
 from broker.tls.file_room import FileRoom
+from broker.tls.identity import TlsIdentity, TlsKey
 from broker.tls.server import TlsServer, bind
 from broker.tls.tcp_link import TcpLink
 from broker.tls.transport import MAX_CERTIFICATES, MAX_UNSENT_BYTES, TlsTransport, failure_of, presented_by
@@ -23,6 +24,8 @@ __all__ = [
     "ServerNotTrusted",
     "ServerTrust",
     "TcpLink",
+    "TlsIdentity",
+    "TlsKey",
     "TlsServer",
     "TlsTransport",
     "bind",

@@ -22,6 +22,8 @@ from broker.tls import (
     FileRoom,
     ServerNotTrusted,
     ServerTrust,
+    TlsIdentity,
+    TlsKey,
     TlsServer,
     TlsTransport,
 )
@@ -748,6 +750,26 @@ class TestClientConnection:
         wire = Wire(client_side._client_connection(host, tls.client_context(), (), None), server)
         assert wire.established
         assert server.get_servername() == name
+
+
+class TestTlsIdentity:
+    @pytest.mark.parametrize("kind", ["unknown CA", "RSA"])
+    def test_is_presented_on_any_number_of_connections(self, kind: str) -> None:
+        owner = client_identity(kind)
+        identity = TlsIdentity(owner.der[0], TlsKey(owner.key))
+        for _ in range(2):
+            client = client_connection(None)
+            identity.present_on(client)
+            wire = Wire(client, server_connection())
+            assert wire.established
+            assert wire.server.peer_chain == PeerChain(owner.der[:1])
+
+    def test_key_of_another_certificate_is_refused_and_leaves_no_error_to_the_next_connection(self) -> None:
+        identity = TlsIdentity(client_identity("unknown CA").der[0], TlsKey(generate_key(KeyType.P256)))
+        client = client_connection(None)
+        with pytest.raises(ValueError, match="not the certificate's"):
+            identity.present_on(client)
+        assert Wire(client_connection(None), server_connection()).established
 
 
 class TestRoomForClients:

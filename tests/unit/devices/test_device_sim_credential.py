@@ -5,6 +5,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from broker.tls import TlsKey
 from certs.authority import CertificateAuthority
 from certs.keys import KeyType, generate_key
 from certs.pem import format_pem, format_private_key
@@ -80,6 +81,12 @@ def test_pair_is_read_from_two_files(tmp_path: Path) -> None:
     chain_file.write_bytes(format_pem(*CERTIFICATE.chain))
     key_file.write_bytes(format_private_key(KEY))
     assert ClientCertificate.read(chain_file, key_file).chain == CERTIFICATE.chain
+
+
+def test_what_tls_presents_is_made_once() -> None:
+    certificate = ClientCertificate((LEAF, INTERMEDIATE.certificate), KEY)
+    identity = certificate.prepare(TlsKey(KEY)).identity
+    assert certificate.identity is identity
 
 
 def test_keys_are_not_shown() -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from broker.packets import Connack, Connect, Disconnect, Packet, Puback, Publish, Suback, Subscribe
+from certs.keys import KeyType, generate_key
 from device_sim import engine as engine_module
 from device_sim.credential import SymmetricKey
 from device_sim.engine import Engine, settings_of
 from device_sim.file_limit import TooManyDevices
+from device_sim.key_pool import DeviceKey
 from device_sim.recorder import DeviceState, Recorder
 from device_sim.scenario import Scenario
 from device_sim.settings import DeviceSettings
@@ -329,6 +331,26 @@ def test_power_loss_costs_one_registration_and_keeps_the_key(cloud: Any, ran: An
     assert cloud.registrations == 2
     assert made == [0], "the key of the certificate that was lost is used again"
     assert snapshot.states["finished"] == 1
+
+
+def test_key_that_was_prepared_is_what_tls_gets_for_its_own_certificate_only(cloud: Any, ran: Any) -> None:
+    prepared = [DeviceKey.prepared(generate_key(KeyType.P256)) for _ in range(2)]
+    snapshot, _ = ran(
+        {
+            "devices": 1,
+            "behaviour": {
+                "renewal": {"after_seconds": 10, "every_seconds": 1000, "reconnect": True},
+                "telemetry": {"messages_per_second": 0.1, "messages": 3},
+            },
+            "duration_seconds": 100,
+        },
+        keys=lambda _device, generation: prepared[generation],
+    )
+    assert snapshot.errors == ()
+    first, second = (wire.certificate for wire in cloud.hub_wires())
+    assert first.identity._key is prepared[0].tls
+    assert first.key is prepared[0].private
+    assert second.identity._key not in [each.tls for each in prepared], "read from the device's memory"
 
 
 def settings_key_type() -> Any:

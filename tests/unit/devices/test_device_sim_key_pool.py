@@ -25,7 +25,7 @@ def pool_file(tmp_path: Path) -> Path:
 
 
 def numbers(pool: KeyPool, count: int) -> list[bytes]:
-    return [format_key(pool.key(number)) for number in range(count)]
+    return [format_key(pool.key(number).private) for number in range(count)]
 
 
 def test_pool_gives_the_same_keys_each_time_it_is_read(pool_file: Path) -> None:
@@ -47,12 +47,12 @@ def test_every_type_of_key_is_kept(key_type: KeyType, tmp_path: Path) -> None:
     write_key_pool(tmp_path / "keys.pool", key_type, generate_keys(key_type, 1))
     pool = read_key_pool(tmp_path / "keys.pool")
     assert pool.key_type is key_type
-    assert key_type_of(pool.key(0)) is key_type
+    assert key_type_of(pool.key(0).private) is key_type
 
 
 def test_key_beyond_the_pool_is_made_each_time(pool_file: Path) -> None:
     pool = read_key_pool(pool_file)
-    assert key_type_of(pool.key(3)) is KeyType.P256
+    assert key_type_of(pool.key(3).private) is KeyType.P256
     assert pool.key(3) is not pool.key(3)
 
 
@@ -112,7 +112,7 @@ def test_first_line_says_what_the_file_is(pool_file: Path) -> None:
 
 def test_every_device_and_every_renewal_has_a_key_of_its_own(pool_file: Path) -> None:
     keys = FleetKeys(read_key_pool(pool_file), devices=3)
-    found = {format_key(keys.key(device, generation)) for device in range(3) for generation in range(3)}
+    found = {format_key(keys.key(device, generation).private) for device in range(3) for generation in range(3)}
     assert len(found) == 9
 
 
