@@ -4,6 +4,13 @@ import asyncio
 import errno
 import os
 import socket
+import sys
+from contextlib import suppress
+from itertools import cycle
+
+# Between two addresses there are 28,000 local ports, of which Linux tries one half first: from the 14,000th connection
+# on, closed ones of the last minute included, it searches for 0.6 ms. To itself a machine has more addresses.
+_LOOPBACK_SOURCES = cycle([f"127.0.0.{number}" for number in range(1, 9)])
 
 
 def begin_connecting(address: str, port: int) -> socket.socket:
@@ -13,11 +20,20 @@ def begin_connecting(address: str, port: int) -> socket.socket:
         OSError: it failed at once.
     """
     sock = open_socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    if sys.platform == "linux" and address.startswith("127."):
+        _spread(sock)
     error = sock.connect_ex((address, port))
     if error not in (0, errno.EINPROGRESS):
         sock.close()
         raise OSError(error, os.strerror(error))
     return sock
+
+
+def _spread(sock: socket.socket) -> None:
+    """Let a connection to this machine come from the next of its addresses; where that may not be, from any."""
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind((next(_LOOPBACK_SOURCES), 0))
 
 
 async def connect(host: str, port: int) -> socket.socket:

@@ -3,6 +3,7 @@
 import asyncio
 import resource
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from broker.tls import TlsServer, refusing_context
 from broker.tls.tcp_link import HIGH_WATER_BYTES, LOW_WATER_BYTES, TcpLink
+from device_sim import tcp_socket
 from device_sim.tcp_socket import begin_connecting, connect, open_socket
 
 
@@ -256,6 +258,28 @@ async def test_refused_connection_ends_the_link_with_the_error() -> None:
     above = Above()
     TcpLink(begin_connecting("127.0.0.1", port), above).start()
     assert isinstance(await above.lost, ConnectionRefusedError)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have 127.0.0.1 only")
+def test_connections_to_this_machine_come_from_eight_of_its_addresses(listener: socket.socket) -> None:
+    sources = []
+    for _ in range(16):
+        with begin_connecting(*listener.getsockname()):
+            peer, address = listener.accept()
+            peer.close()
+            sources.append(address[0])
+    assert set(sources) == {f"127.0.0.{number}" for number in range(1, 9)}
+    assert sources[:8] == sources[8:]
+
+
+def test_connection_is_made_from_any_address_where_its_own_may_not_be_taken(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_socket, "_LOOPBACK_SOURCES", iter(["192.0.2.1"]))
+    with begin_connecting(*listener.getsockname()):
+        peer, address = listener.accept()
+        peer.close()
+    assert address[0] == "127.0.0.1"
 
 
 async def test_connection_that_fails_at_once_is_raised() -> None:
