@@ -5,12 +5,22 @@ import errno
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
-from itertools import cycle
+from itertools import chain, cycle, repeat
 
 # Between two addresses there are 28,000 local ports, of which Linux tries one half first: from the 14,000th connection
-# on, closed ones of the last minute included, it searches for 0.6 ms. To itself a machine has more addresses.
-_LOOPBACK_SOURCES = cycle([f"127.0.0.{number}" for number in range(1, 9)])
+# on, closed ones of the last minute included, it searches for 0.6 ms. To itself a machine has more addresses, which
+# few devices do without.
+_UNSPREAD = 4_000
+
+
+def _loopback_sources() -> Iterator[str]:
+    """Give the address that each connection to this machine comes from; empty for any."""
+    return chain(repeat("", _UNSPREAD), cycle([f"127.0.0.{number}" for number in range(1, 9)]))
+
+
+_SOURCES = _loopback_sources()
 
 
 def begin_connecting(address: str, port: int) -> socket.socket:
@@ -30,10 +40,13 @@ def begin_connecting(address: str, port: int) -> socket.socket:
 
 
 def _spread(sock: socket.socket) -> None:
-    """Let a connection to this machine come from the next of its addresses; where that may not be, from any."""
+    """Let a connection to this machine come from the next of its addresses; if that may not be taken, from any."""
+    source = next(_SOURCES)
+    if not source:
+        return
     with suppress(OSError):
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
-        sock.bind((next(_LOOPBACK_SOURCES), 0))
+        sock.bind((source, 0))
 
 
 async def connect(host: str, port: int) -> socket.socket:

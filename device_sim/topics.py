@@ -5,6 +5,7 @@ A device ID is never percent-encoded in a topic or user name; property names and
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from device_sim.errors import UnexpectedResponse
@@ -35,7 +36,7 @@ def format_dps_user_name(id_scope: str, registration_id: str, api_version: str, 
 
     Source: azure-iot-sdk-python mqtt_topic_provisioning.py (sdk).
     """
-    agent = quote(client_version, safe="")
+    agent = _quoted_agent(client_version)
     return f"{id_scope}/registrations/{registration_id}/api-version={api_version}&ClientVersion={agent}"
 
 
@@ -44,7 +45,7 @@ def format_hub_user_name(hub: str, device_id: str, api_version: str, client_vers
 
     Source: iot-mqtt-connect-to-iot-hub.md (documented).
     """
-    return f"{hub}/{device_id}/?api-version={api_version}&DeviceClientType={quote(client_version, safe='')}"
+    return f"{hub}/{device_id}/?api-version={api_version}&DeviceClientType={_quoted_agent(client_version)}"
 
 
 def format_register_topic(request_id: str) -> str:
@@ -136,6 +137,12 @@ def parse_response_topic(topic: str, prefix: str) -> ResponseTopic:
         members["$rid"],
         None if retry_after is None else min(_number(retry_after, topic), MAX_RETRY_AFTER_SECONDS),
     )
+
+
+@lru_cache(maxsize=16)
+def _quoted_agent(client_version: str) -> str:
+    """Percent-encode what all devices of a fleet call themselves."""
+    return quote(client_version, safe="")
 
 
 def _number(text: str, topic: str) -> int:

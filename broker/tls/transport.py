@@ -24,6 +24,8 @@ MAX_CERTIFICATES: Final = 16
 # A peer that lets this much pile up unread is broken or hostile.
 MAX_UNSENT_BYTES: Final = 4 * 1024 * 1024
 
+_NO_CHAIN: Final = PeerChain()
+
 
 class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
     """One TLS connection: a protocol to the TCP transport below, a transport to the protocol above.
@@ -63,7 +65,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         self._established: Callable[[], asyncio.BaseProtocol] = above
         self._on_handshake_end = on_handshake_end
         self._tcp: asyncio.Transport | None = None
-        self._peer_chain = PeerChain()
+        self._peer_chain = _NO_CHAIN
         self._closing = False
         self.established = False
 
@@ -251,7 +253,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
 
     def forget_peer_chain(self) -> None:
         """Let go of the peer's certificates once they have been judged; connections live long."""
-        self._peer_chain = PeerChain()
+        self._peer_chain = _NO_CHAIN
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         assert self._above is not None

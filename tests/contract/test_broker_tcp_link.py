@@ -5,6 +5,7 @@ import resource
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -261,21 +262,26 @@ async def test_refused_connection_ends_the_link_with_the_error() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have 127.0.0.1 only")
-def test_connections_to_this_machine_come_from_eight_of_its_addresses(listener: socket.socket) -> None:
+def test_many_connections_to_this_machine_come_from_eight_of_its_addresses(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if all that come from the one address were made already, but the last.
+    monkeypatch.setattr(tcp_socket, "_SOURCES", islice(tcp_socket._loopback_sources(), 3_999, None))
     sources = []
-    for _ in range(16):
+    for _ in range(1 + 16):
         with begin_connecting(*listener.getsockname()):
             peer, address = listener.accept()
             peer.close()
             sources.append(address[0])
-    assert set(sources) == {f"127.0.0.{number}" for number in range(1, 9)}
-    assert sources[:8] == sources[8:]
+    assert sources[0] == "127.0.0.1"
+    assert set(sources[1:]) == {f"127.0.0.{number}" for number in range(1, 9)}
+    assert sources[1:9] == sources[9:]
 
 
 def test_connection_is_made_from_any_address_where_its_own_may_not_be_taken(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tcp_socket, "_LOOPBACK_SOURCES", iter(["192.0.2.1"]))
+    monkeypatch.setattr(tcp_socket, "_SOURCES", iter(["192.0.2.1"]))
     with begin_connecting(*listener.getsockname()):
         peer, address = listener.accept()
         peer.close()
