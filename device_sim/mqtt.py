@@ -209,7 +209,7 @@ class MqttClient(asyncio.Protocol):
         try:
             return await future
         finally:
-            del waits[future]
+            waits.pop(future, None)
             if not waits:
                 # An idle connection keeps nothing for waits.
                 self._waits = None
