@@ -71,12 +71,15 @@ class GrowingFleet:
         return {"count": count, "seconds": seconds, "cpu_seconds": cpu_seconds}
 
     async def _read(self, request: Request) -> int:
-        # As with `hublet fleet run --keys`: credentials and the keys for CSRs are made before the fleet's clock starts.
+        # As with `hublet fleet run`: credentials, keys and CSRs are made before the fleet's clock starts.
         self._credentials = [
             ClientCertificate((each.leaf, each.issuing_ca), each.key).prepare()
             for each in read_fleet(Path(request["fleet"]))
         ]
-        self._keys = [DeviceKey.prepared(generate_key(KeyType.P256)) for _ in self._credentials]
+        self._keys = [
+            DeviceKey.prepared(generate_key(KeyType.P256)).for_device(each.registration_id)
+            for each in self._credentials
+        ]
         self._settings = DeviceSettings(
             request["id_scope"],
             dps_host=HOST,

@@ -68,8 +68,8 @@ class Device:
     """One device with its onboarding credential and its memory; `now` is its clock.
 
     `certificate` is the operational certificate in use, `session` the open connection to the hub, if there are any.
-    `make_key` gives the keys that certificates are asked for, `on_throttled` hears of every answer that tells the
-    device to come again later.
+    `make_key` gives the keys that certificates are asked for, `request` the CSR for a common name and a key;
+    `on_throttled` hears of every answer that tells the device to come again later.
     """
 
     __slots__ = (
@@ -78,6 +78,7 @@ class Device:
         "_make_key",
         "_now",
         "_provisioning",
+        "_request",
         "_settings",
         "_store",
         "certificate",
@@ -95,6 +96,7 @@ class Device:
         now: Callable[[], datetime] = system_now,
         phases: Phases | None = None,
         make_key: Callable[[], PrivateKey] | None = None,
+        request: Callable[[str, PrivateKey], str] = format_signing_request,
         on_throttled: Callable[[ProvisioningError], None] = ignore_throttling,
     ) -> None:
         self._settings = settings
@@ -102,6 +104,7 @@ class Device:
         self._store = store
         self._now = now
         self._make_key = make_key
+        self._request = request
         self.phases = phases or Phases()
         self._provisioning = ProvisioningClient(settings, dialer, now, self.phases, on_throttled)
         self._hub = HubClient(settings, dialer, now, self.phases)
@@ -259,4 +262,4 @@ class Device:
         if key is None or key_type_of(key) is not self._settings.key_type:
             key = self._make_key() if self._make_key is not None else generate_key(self._settings.key_type)
             self._store.save_pending_key(key)
-        return format_signing_request(common_name, key)
+        return self._request(common_name, key)

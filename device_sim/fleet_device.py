@@ -196,6 +196,7 @@ class FleetDevice:
             now=around.faults.clock(number),
             phases=Phases(around.recorder.phase),
             make_key=self._make_key if around.keys is not None else None,
+            request=self._request,
             on_throttled=self._throttled,
         )
 
@@ -204,6 +205,13 @@ class FleetDevice:
         generation, self._generation = self._generation, self._generation + 1
         self._key = self._surroundings.keys(self.number, generation)
         return self._key.private
+
+    def _request(self, common_name: str, key: PrivateKey) -> str:
+        """Give the CSR for a key, as it was signed before the run if it was."""
+        made = self._key
+        if made is None or made.private is not key:
+            made = DeviceKey(key)
+        return made.request(common_name)
 
     def _prepare(self, certificate: ClientCertificate | None) -> None:
         """Let TLS have the key in the form that was made before the run."""

@@ -7,7 +7,7 @@ PKCS#8. They are keys of simulated devices: a pool may be used again and again.
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -20,6 +20,7 @@ from broker.tls import TlsKey
 from certs.keyfile import write_private
 from certs.keys import KeyType, PrivateKey, generate_key, key_type_of
 from device_sim.processes import chunks, work_through
+from device_sim.signing_request import format_signing_request
 
 HEADER = "hublet key pool 1: "
 
@@ -42,32 +43,64 @@ class KeyPoolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DeviceKey:
-    """A private key, and what TLS takes it as; None is converted when it is needed."""
+    """A private key with what could be made of it before a run: what TLS takes it as, and a CSR for a common name."""
 
     private: PrivateKey = field(repr=False)
     tls: TlsKey | None = None
+    common_name: str = ""
+    csr: str = ""
 
     @classmethod
     def prepared(cls, private: PrivateKey) -> Self:
-        """Convert a key that is made or read before a run."""
+        """Convert a key for TLS."""
         return cls(private, TlsKey(private))
+
+    def for_device(self, common_name: str) -> Self:
+        """Sign the CSR too.
+
+        Raises:
+            ValueError: the common name does not have 1 to 64 characters.
+        """
+        return replace(self, common_name=common_name, csr=format_signing_request(common_name, self.private))
+
+    def request(self, common_name: str) -> str:
+        """Give the CSR for a common name, signed now if it is not the one that was prepared.
+
+        Raises:
+            ValueError: the common name does not have 1 to 64 characters.
+        """
+        return self.csr if self.csr and common_name == self.common_name else self.for_device(common_name).csr
 
 
 class KeyPool:
-    """Keys by number, of one type; a number beyond those in stock gets a key that is made on the spot."""
+    """Keys by number from `first` on, of one type; any other number gets a key that is made on the spot."""
 
-    def __init__(self, key_type: KeyType, keys: Sequence[DeviceKey] = ()) -> None:
+    def __init__(self, key_type: KeyType, keys: Sequence[DeviceKey] = (), *, first: int = 0) -> None:
         self.key_type = key_type
         self._keys = keys
+        self._first = first
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def key(self, number: int) -> DeviceKey:
         """Give the key of a number, counted from 0."""
-        if number < len(self._keys):
-            return self._keys[number]
+        index = number - self._first
+        if 0 <= index < len(self._keys):
+            return self._keys[index]
         return DeviceKey(generate_key(self.key_type))
+
+    def for_devices(self, common_names: Sequence[str], first: int) -> Self:
+        """Sign the CSRs of the devices from number `first` on, as far as there are keys for them.
+
+        Raises:
+            ValueError: a common name does not have 1 to 64 characters.
+        """
+        keys = list(self._keys)
+        for index, common_name in enumerate(common_names, start=first - self._first):
+            if 0 <= index < len(keys):
+                keys[index] = keys[index].for_device(common_name)
+        return type(self)(self.key_type, keys, first=self._first)
 
 
 class FleetKeys:

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from certs.keys import KeyType
 from device_sim.credential import OnboardingCredential
 from device_sim.credentials import (
     CredentialsError,
@@ -22,11 +23,12 @@ from device_sim.credentials import (
 )
 from device_sim.duration import format_seconds
 from device_sim.fleet_part import FleetPart
-from device_sim.key_pool import FleetKeys, KeyPool, KeyPoolError, read_key_pool
+from device_sim.key_pool import DeviceKey, FleetKeys, KeyPool, KeyPoolError, generate_keys, parse_key, read_key_pool
 from device_sim.scenario import Scenario
 from device_sim.scenario_credential import DevelopmentCa, GivenCa, GroupKey, IndividualKeys
 from device_sim.scenario_faults import is_hit
 from device_sim.shared_clock import ClockUnreachable
+from device_sim.signing_request import MAX_COMMON_NAME_LENGTH
 from emulator.commands.endpoint import Endpoint
 from emulator.commands.options import CommandFailed
 
@@ -58,7 +60,9 @@ def prepare_part(scenario: Scenario, part: FleetPart, endpoint: Endpoint, consol
     first, devices = part.first_device(scenario.devices), part.devices(scenario.devices)
     try:
         credentials = _credentials(scenario, range(first, first + devices), endpoint, console)
-        pool = _pool(scenario, console)
+        pool = _pool(scenario, range(first, first + devices), console)
+        if scenario.csr:
+            pool = _with_requests(pool, [each.registration_id for each in credentials], first)
     except (ClockUnreachable, CredentialsError, KeyPoolError) as error:
         raise CommandFailed(str(error)) from error
     return Prepared(credentials, FleetKeys(pool, scenario.devices, partial(_is_reused, scenario)))
@@ -108,9 +112,11 @@ def _group_key(credential: GroupKey, endpoint: Endpoint) -> str:
     return endpoint.group_key()
 
 
-def _pool(scenario: Scenario, console: Console) -> KeyPool:
-    if not scenario.csr or scenario.keys is None:
+def _pool(scenario: Scenario, devices: range, console: Console) -> KeyPool:
+    if not scenario.csr:
         return KeyPool(scenario.key_type)
+    if scenario.keys is None:
+        return _new_pool(scenario.key_type, devices, console)
     pool = _read_pool(scenario.keys, scenario, console)
     if pool.key_type is not scenario.key_type:
         raise KeyPoolError(
@@ -125,6 +131,22 @@ def _pool(scenario: Scenario, console: Console) -> KeyPool:
             soft_wrap=True,
         )
     return pool
+
+
+def _with_requests(pool: KeyPool, registration_ids: Sequence[str], first: int) -> KeyPool:
+    too_long = next((each for each in registration_ids if len(each) > MAX_COMMON_NAME_LENGTH), None)
+    if too_long is not None:
+        raise CommandFailed(
+            f"{too_long!r} has {len(too_long)} characters: a certificate is issued for at most "
+            f"{MAX_COMMON_NAME_LENGTH} (csr: false asks for none)"
+        )
+    return pool.for_devices(registration_ids, first)
+
+
+def _new_pool(key_type: KeyType, devices: range, console: Console) -> KeyPool:
+    with show_progress(console, "keys for CSRs", len(devices)) as progress:
+        made = [DeviceKey.prepared(parse_key(key)) for key in generate_keys(key_type, len(devices), progress)]
+    return KeyPool(key_type, made, first=devices.start)
 
 
 def _read_pool(path: Path, scenario: Scenario, console: Console) -> KeyPool:

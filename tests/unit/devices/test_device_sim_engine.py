@@ -333,8 +333,8 @@ def test_power_loss_costs_one_registration_and_keeps_the_key(cloud: Any, ran: An
     assert snapshot.states["finished"] == 1
 
 
-def test_key_that_was_prepared_is_what_tls_gets_for_its_own_certificate_only(cloud: Any, ran: Any) -> None:
-    prepared = [DeviceKey.prepared(generate_key(KeyType.P256)) for _ in range(2)]
+def test_what_was_prepared_of_a_key_goes_to_dps_and_to_tls_with_its_own_certificate_only(cloud: Any, ran: Any) -> None:
+    prepared = [DeviceKey.prepared(generate_key(KeyType.P256)).for_device("sensor-000") for _ in range(2)]
     snapshot, _ = ran(
         {
             "devices": 1,
@@ -347,6 +347,8 @@ def test_key_that_was_prepared_is_what_tls_gets_for_its_own_certificate_only(clo
         keys=lambda _device, generation: prepared[generation],
     )
     assert snapshot.errors == ()
+    csrs = [json.loads(packet.payload).get("csr") for packet in cloud.sent(Publish) if b'"csr"' in packet.payload]
+    assert csrs == [each.csr for each in prepared]
     first, second = (wire.certificate for wire in cloud.hub_wires())
     assert first.identity._key is prepared[0].tls
     assert first.key is prepared[0].private

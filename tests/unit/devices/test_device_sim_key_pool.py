@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from certs.csr import decode_csr, parse_csr
 from certs.keys import KeyType, generate_key, key_type_of
 from device_sim.key_pool import (
     HEADER,
+    DeviceKey,
     FleetKeys,
     KeyPool,
     KeyPoolError,
@@ -105,6 +107,36 @@ def test_key_that_is_neither_ec_nor_rsa_is_refused(tmp_path: Path) -> None:
 
 def test_first_line_says_what_the_file_is(pool_file: Path) -> None:
     assert pool_file.read_text().splitlines()[0] == f"{HEADER}P-256" == "hublet key pool 1: P-256"
+
+
+def test_pool_of_a_part_begins_with_its_first_device() -> None:
+    keys = [DeviceKey(generate_key(KeyType.P256)) for _ in range(2)]
+    pool = KeyPool(KeyType.P256, keys, first=5)
+    assert [pool.key(5), pool.key(6)] == keys
+    assert not {id(pool.key(number)) for number in (0, 4, 7)} & {id(key) for key in keys}
+
+
+# --- what is made of a key in advance ---
+
+
+def test_request_that_was_signed_before_is_given_for_its_own_name_only() -> None:
+    key = DeviceKey(generate_key(KeyType.P256)).for_device("sensor-001")
+    assert key.request("sensor-001") is key.csr
+    other = parse_csr(decode_csr(key.request("sensor-002")), "sensor-002")
+    assert other.public_key == key.private.public_key()
+
+
+def test_requests_are_signed_for_the_devices_that_there_are_keys_for() -> None:
+    pool = KeyPool(KeyType.P256, [DeviceKey(generate_key(KeyType.P256)) for _ in range(3)], first=4)
+    ready = pool.for_devices(["a", "b", "c", "d"], first=5)
+    assert [ready.key(number).common_name for number in range(4, 9)] == ["", "a", "b", "", ""]
+    assert all(ready.key(number).private is pool.key(number).private for number in range(4, 7))
+    assert parse_csr(decode_csr(ready.key(6).csr), "b").public_key == pool.key(6).private.public_key()
+
+
+def test_key_is_not_shown() -> None:
+    key = DeviceKey.prepared(generate_key(KeyType.P256))
+    assert "PrivateKey" not in repr(key)
 
 
 # --- the keys of a fleet ---
