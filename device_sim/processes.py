@@ -2,10 +2,11 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from typing import TypeVar
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any, TypeVar
 
 # A process of ours is up after about half a second.
 WORTH_SECONDS = 2.0
@@ -30,12 +31,36 @@ def work_through(work: Callable[[Task], Result], tasks: Sequence[Task], seconds:
     if seconds < WORTH_SECONDS or cores == 1:
         yield from map(work, tasks)
         return
-    # Spawned, not forked: the parent may have threads.
-    executor = ProcessPoolExecutor(cores, get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+    executor = ProcessPoolExecutor(cores, _Context(), initializer=_leave_interrupts_to_the_parent)
     try:
         yield from executor.map(work, tasks)
     finally:
+        _end(executor)
+
+
+def _end(executor: ProcessPoolExecutor) -> None:
+    """Wait for the pieces under way; a second Ctrl-C in that moment would leave processes that nobody waits for."""
+    if threading.current_thread() is not threading.main_thread():
         executor.shutdown(cancel_futures=True)
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        executor.shutdown(cancel_futures=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _Helper(SpawnProcess):
+    """A process that ends with its parent, also when a second Ctrl-C keeps the parent from waiting for it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "daemon": True})
+
+
+class _Context(SpawnContext):
+    """Spawned, not forked: the parent may have threads."""
+
+    Process = _Helper
 
 
 def _leave_interrupts_to_the_parent() -> None:

@@ -1,6 +1,12 @@
 """Work that is spread over processes of our own."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
 
 from device_sim.processes import chunks, work_through
 
@@ -27,6 +33,34 @@ def test_work_that_nobody_waits_for_ends() -> None:
     results = work_through(square, range(10_000), seconds=60)
     assert next(results)[0] == 0
     results.close()
+
+
+ENDLESS_WORK = """
+import time
+from device_sim.processes import work_through
+
+if __name__ == "__main__":
+    try:
+        for _ in work_through(time.sleep, [1.0] * 1000, seconds=60):
+            print("one more", flush=True)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+"""
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) == 1, reason="one core starts no processes")
+def test_repeated_interrupts_leave_nobody_waiting() -> None:
+    """Whoever presses Ctrl-C twice, or stops a whole process group, gets the prompt back."""
+    with subprocess.Popen([sys.executable, "-c", ENDLESS_WORK], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)  # into the wait for the pieces under way
+            process.send_signal(signal.SIGINT)
+            assert process.wait(15) == 130
+        finally:
+            process.kill()
 
 
 def test_pieces_are_small_enough_to_stop_between_them() -> None:
