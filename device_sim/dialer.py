@@ -15,8 +15,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from OpenSSL import SSL, crypto
 
 from broker.tls import ServerNotTrusted as UntrustedCertificate
-from broker.tls import ServerTrust, TcpLink, TlsTransport, client_context
-from certs.peer import PeerChain
+from broker.tls import ServerTrust, TcpLink, TlsTransport, client_context, presented_by
 from certs.pem import parse_pem_certificates
 from device_sim.address_book import AddressBook
 from device_sim.credential import ClientCertificate
@@ -111,9 +110,8 @@ class Dialer:
 
     def _judge(self, host: str, tls: SSL.Connection) -> None:
         now, leaf = self._now(), tls.get_peer_certificate()
-        if leaf is not None and self._trust.knows(host, _der(leaf), now):
-            return
-        self._trust.check(host, _presented_by(tls), now)
+        if leaf is None or not self._trust.knows(host, crypto.dump_certificate(crypto.FILETYPE_ASN1, leaf), now):
+            self._trust.check(host, presented_by(tls), now)
 
     def _context(self, intermediates: tuple[x509.Certificate, ...]) -> SSL.Context:
         context = self._contexts.get(intermediates)
@@ -134,15 +132,6 @@ def device_context() -> SSL.Context:
     # The server's chain is judged once, by `ServerTrust`, not for every connection in OpenSSL's callback.
     context.set_verify(SSL.VERIFY_NONE)
     return context
-
-
-def _presented_by(server: SSL.Connection) -> PeerChain:
-    """Give what a server presented; a client finds the leaf at the head of the chain (`SSL_get_peer_cert_chain`)."""
-    return PeerChain(tuple(_der(each) for each in server.get_peer_cert_chain() or []))
-
-
-def _der(certificate: crypto.X509) -> bytes:
-    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
 
 
 def _expire(ready: "asyncio.Future[None]") -> None:

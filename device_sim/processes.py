@@ -54,7 +54,7 @@ class _Helper(SpawnProcess):
     """A process that ends with its parent, also when a second Ctrl-C keeps the parent from waiting for it."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **{**options, "daemon": True})
+        super().__init__(*arguments, daemon=True, **options)
 
 
 class _Context(SpawnContext):

@@ -60,9 +60,7 @@ def prepare_part(scenario: Scenario, part: FleetPart, endpoint: Endpoint, consol
     first, devices = part.first_device(scenario.devices), part.devices(scenario.devices)
     try:
         credentials = _credentials(scenario, range(first, first + devices), endpoint, console)
-        pool = _pool(scenario, range(first, first + devices), console)
-        if scenario.csr:
-            pool = _with_requests(pool, [each.registration_id for each in credentials], first)
+        pool = _pool(scenario, [each.registration_id for each in credentials], first, console)
     except (ClockUnreachable, CredentialsError, KeyPoolError) as error:
         raise CommandFailed(str(error)) from error
     return Prepared(credentials, FleetKeys(pool, scenario.devices, partial(_is_reused, scenario)))
@@ -112,35 +110,39 @@ def _group_key(credential: GroupKey, endpoint: Endpoint) -> str:
     return endpoint.group_key()
 
 
-def _pool(scenario: Scenario, devices: range, console: Console) -> KeyPool:
+def _pool(scenario: Scenario, registration_ids: Sequence[str], first: int, console: Console) -> KeyPool:
     if not scenario.csr:
         return KeyPool(scenario.key_type)
+    _require_common_names(registration_ids)
     if scenario.keys is None:
-        return _new_pool(scenario.key_type, devices, console)
-    pool = _read_pool(scenario.keys, scenario, console)
-    if pool.key_type is not scenario.key_type:
-        raise KeyPoolError(
-            f"{scenario.keys} holds {pool.key_type.value} keys, the scenario wants {scenario.key_type.value}"
-        )
-    if len(pool) < scenario.devices:
-        console.print(
-            f"{scenario.keys} holds {len(pool):,} keys for {scenario.devices:,} devices: "
-            "the others' are made while it runs",
-            style="yellow",
-            markup=False,
-            soft_wrap=True,
-        )
-    return pool
+        pool = _new_pool(scenario.key_type, range(first, first + len(registration_ids)), console)
+    else:
+        pool = _kept_pool(scenario.keys, scenario, console)
+    return pool.for_devices(registration_ids, first)
 
 
-def _with_requests(pool: KeyPool, registration_ids: Sequence[str], first: int) -> KeyPool:
+def _require_common_names(registration_ids: Sequence[str]) -> None:
+    """Refuse what no certificate can carry before keys are made for it, which may take minutes."""
     too_long = next((each for each in registration_ids if len(each) > MAX_COMMON_NAME_LENGTH), None)
     if too_long is not None:
         raise CommandFailed(
             f"{too_long!r} has {len(too_long)} characters: a certificate is issued for at most "
             f"{MAX_COMMON_NAME_LENGTH} (csr: false asks for none)"
         )
-    return pool.for_devices(registration_ids, first)
+
+
+def _kept_pool(path: Path, scenario: Scenario, console: Console) -> KeyPool:
+    pool = _read_pool(path, scenario, console)
+    if pool.key_type is not scenario.key_type:
+        raise KeyPoolError(f"{path} holds {pool.key_type.value} keys, the scenario wants {scenario.key_type.value}")
+    if len(pool) < scenario.devices:
+        console.print(
+            f"{path} holds {len(pool):,} keys for {scenario.devices:,} devices: the others' are made while it runs",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
+    return pool
 
 
 def _new_pool(key_type: KeyType, devices: range, console: Console) -> KeyPool:

@@ -64,3 +64,5 @@ def test_registration_id_that_no_certificate_can_carry_is_refused_before_the_run
 ) -> None:
     with pytest.raises(CommandFailed, match=r"'x{65}' has 65 characters: .* at most 64 \(csr: false asks for none\)"):
         prepare(individual(tmp_path, "a", "x" * 65), console)
+    assert isinstance(console.file, StringIO)
+    assert console.file.getvalue() == "", "no key was made for it"
